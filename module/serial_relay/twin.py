@@ -1,0 +1,49 @@
+"""The seam between the relay and whoever configures it: a source of desired documents, a sink of reported patches.
+
+`edge.EdgeTwin` (IoT Edge) and `file_twin.FileTwin` (two files) stand on one side, `service.Service` on the other.
+Everything here is called on the event loop's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+ConfigSource = Literal["hub", "cache", "file"]
+
+Document = Mapping[str, Any]
+"""A JSON object: the whole desired section (with `$version` when it comes from a hub), or a reported patch."""
+
+
+class TwinUnavailableError(Exception):
+    """The patch was not accepted (not connected, refused, timed out): keep it and try again later."""
+
+
+class TwinEvents(Protocol):
+    """What a twin tells the service."""
+
+    def desired_received(self, document: Document, source: ConfigSource) -> None:
+        """Act on a whole desired section; it may repeat an earlier one or be older than that. Never raises."""
+
+    def desired_unreadable(self, message: str) -> None:
+        """Take note that the source holds no usable document (a file that is no JSON); the last one stays."""
+
+    def synchronised(self) -> None:
+        """Send the whole reported state: the other side is there (again) and may know nothing of it."""
+
+    async def method_called(self, name: str, payload: object) -> tuple[int, object]:
+        """Carry out a direct method and give its status (HTTP's meaning) and JSON answer. Never raises."""
+
+
+class Twin(Protocol):
+    """A module twin, wherever it lives."""
+
+    async def run(self, events: TwinEvents) -> None:
+        """Deliver documents and method calls until cancelled; never returns because the other side is away."""
+
+    async def report(self, patch: Document) -> None:
+        """Merge a patch into the reported properties (None removes a key).
+
+        Raises:
+            TwinUnavailableError: nothing was stored; bounded in time.
+        """
