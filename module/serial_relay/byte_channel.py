@@ -1,0 +1,121 @@
+"""One non-blocking file descriptor on the event loop: the step that every byte takes, at a pty as at a socket.
+
+Reading and writing are plain `read` and `write` at the moment the kernel is ready. No buffer stands here but the
+part of one write that the kernel did not take, so back-pressure reaches the source at once and, when a connection
+dies, it is known to the byte what was not sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Protocol
+
+READ_SIZE = 4096
+"""Bytes read at once; with a `write` of the same size left over, what stands here is bounded by it."""
+
+
+class ChannelEvents(Protocol):
+    """What a channel tells its owner; every call comes from the event loop."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take the bytes just read, never empty."""
+
+    def channel_ended(self, error: OSError | None) -> None:
+        """No more will be read: end of file (None) or an error of `read` or `write`. Said once until reopened."""
+
+    def pause_writing(self) -> None:
+        """Write no more until `resume_writing`: the kernel takes nothing now. What was written is kept."""
+
+    def resume_writing(self) -> None:
+        """All is written."""
+
+
+class ByteChannel:
+    """Reads from and writes to a descriptor that the caller owns and closes, after `stop`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, events: ChannelEvents) -> None:
+        self._loop = loop
+        self._fd = fd
+        self._events = events
+        self._reading = False
+        self._unwritten = b""
+
+    @property
+    def unwritten(self) -> int:
+        """Bytes that were given to `write` and not yet taken by the kernel."""
+        return len(self._unwritten)
+
+    def resume_reading(self) -> None:
+        """Deliver what arrives; calling it again does nothing."""
+        if not self._reading:
+            self._reading = True
+            self._loop.add_reader(self._fd, self._readable)
+
+    def pause_reading(self) -> None:
+        """Deliver nothing more until `resume_reading`."""
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._fd)
+
+    def write(self, data: bytes) -> None:
+        """Write now; the owner is told to pause when the kernel does not take all of it."""
+        if self._unwritten:
+            self._unwritten += data
+            return
+        try:
+            written = os.write(self._fd, data)
+        except BlockingIOError:
+            written = 0
+        except OSError as error:
+            self._unwritten = data
+            self._end(error)
+            return
+        if written < len(data):
+            self._unwritten = data[written:]
+            self._loop.add_writer(self._fd, self._writable)
+            self._events.pause_writing()
+
+    def drop_unwritten(self) -> int:
+        """Forget what the kernel has not taken, give its size in bytes, and let the owner write again."""
+        dropped = len(self._unwritten)
+        if dropped:
+            self._unwritten = b""
+            self._loop.remove_writer(self._fd)
+            self._events.resume_writing()
+        return dropped
+
+    def stop(self) -> None:
+        """Leave the descriptor alone from now on."""
+        self.pause_reading()
+        self._loop.remove_writer(self._fd)
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._fd, READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._end(error)
+            return
+        if data:
+            self._events.data_received(data)
+        else:
+            self._end(None)
+
+    def _writable(self) -> None:
+        try:
+            written = os.write(self._fd, self._unwritten)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._end(error)
+            return
+        self._unwritten = self._unwritten[written:]
+        if not self._unwritten:
+            self._loop.remove_writer(self._fd)
+            self._events.resume_writing()
+
+    def _end(self, error: OSError | None) -> None:
+        self.stop()
+        self._events.channel_ended(error)
