@@ -95,7 +95,7 @@ class RawRemote:
     """A connection that carries the device's bytes and nothing else."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, connection: socket.socket, events: RemoteEvents
+        self, loop: asyncio.AbstractEventLoop, connection: socket.socket, address: str, events: RemoteEvents
     ) -> None:
         self._loop = loop
         self._socket = connection

@@ -1,0 +1,363 @@
+"""One port's life: a virtual serial port here, a connection to the serial server there, and the bytes between.
+
+`Relay.run` reads top to bottom as that life. The byte's way is `application_data` -> `Remote.write` and
+`device_data` -> `VirtualPort.write`: each end calls the relay when it has bytes and when it can take no more, and
+the relay passes both on to the other end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+
+from serial_relay.backoff import Backoff
+from serial_relay.desired import Connect, PortConfig, WhileDisconnected
+from serial_relay.held_bytes import HeldBytes
+from serial_relay.inotify import Inotify
+from serial_relay.links import LinkDirectory, LinkError
+from serial_relay.pty_pair import PtyPair
+from serial_relay.remote import RawRemote, Remote, RemoteError, connect
+from serial_relay.status import ErrorCode, PortError, PortStatus, State
+
+log = logging.getLogger(__name__)
+
+_FIRST_RETRY = 0.1
+_RETRY_CAP = 1.0
+_LINK_RETRY_CAP = 10.0
+_WAKE_FLOOR = 0.05
+"""Seconds between two attempts however often an application opens the port."""
+
+_STABLE_AFTER = 5.0
+"""Seconds that a connection must stand to count as good when the device says nothing."""
+
+_LINGER = 5.0
+"""Seconds that a connection of `connect: onOpen` outlives the last close."""
+
+_FIRST_ATTEMPT_GRACE = 3.0
+"""Seconds that bytes written right after open wait for the connection attempt that the open caused."""
+
+_HOLD_SIZE = 8192
+_HOLD_TIME = 5.0
+"""Bytes and seconds that `whileDisconnected: hold` keeps."""
+
+
+class Relay:
+    """Relays one port until its task is cancelled; `status` is its only output besides bytes."""
+
+    def __init__(
+        self, config: PortConfig, links: LinkDirectory, watches: Inotify, on_change: Callable[[], None]
+    ) -> None:
+        self._config = config
+        self._links = links
+        self._watches = watches
+        self._on_change = on_change
+        self._loop = asyncio.get_running_loop()
+        self.status = PortStatus(State.CONNECTING, time.time(), str(links.path(config.link)))
+        self._port: PtyPair | None = None
+        self._link: str | None = None
+        """The link in place."""
+        self._device_paused = False
+        """The application does not read, so the host must wait."""
+        self._remote: Remote | None = None
+        self._lost: asyncio.Future[RemoteError | None] | None = None
+        """Done when the connection is over: with the reason, or None when it is not wanted any more."""
+        self._connecting: asyncio.Task[None] | None = None
+        """`_keep_connected`, from one (re)start to the next."""
+        self._awake = asyncio.Event()
+        """Set when a sleeping `_keep_connected` shall look again before its time."""
+        self._closed_at = float("-inf")
+        self._linger: asyncio.TimerHandle | None = None
+        self._first_attempt: asyncio.TimerHandle | None = None
+        """Runs while what was written right after open waits; see `_FIRST_ATTEMPT_GRACE`."""
+        self._held = HeldBytes(_HOLD_SIZE)
+        self._hold_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def config(self) -> PortConfig:
+        """What the relay acts on."""
+        return self._config
+
+    async def run(self) -> None:
+        """Live until cancelled; no failure of link, network, host or device ends it."""
+        port = await self._open_port()
+        try:
+            while True:
+                self._connecting = self._loop.create_task(self._keep_connected(port, self._config))
+                try:
+                    await asyncio.wait({self._connecting})
+                finally:
+                    self._connecting.cancel()
+                    await asyncio.wait({self._connecting})
+                if not self._connecting.cancelled():
+                    self._connecting.result()  # it ends by a restart, or by a defect that shows here
+        finally:
+            for timer in (self._linger, self._first_attempt, self._hold_timer):
+                if timer is not None:
+                    timer.cancel()
+            self._remove_link(port)
+            port.close()
+            self._port = None
+            self.status.application_open = False
+
+    def update(self, config: PortConfig) -> None:
+        """Act on another configuration of the same port; an application keeps its descriptor whatever changes."""
+        previous, self._config = self._config, config
+        if (port := self._port) is not None:
+            if _owner(config) != _owner(previous):
+                port.set_owner(*_owner(config))
+            if config.link != previous.link and not self._place_link(port):
+                self.restart()
+        if _endpoint(config) != _endpoint(previous):
+            self.restart()
+        self._look_again()
+
+    def restart(self) -> None:
+        """Connect anew at once; the virtual port stays, and so does an application's descriptor."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+
+    # The steps of a life.
+
+    async def _open_port(self) -> PtyPair:
+        backoff = Backoff(_FIRST_RETRY, _LINK_RETRY_CAP)
+        while True:
+            try:
+                port = PtyPair(self._loop, self._watches, self)
+            except OSError as error:
+                self._failed(RemoteError(ErrorCode.LINK, f"cannot make a pty: {error.strerror or error}"))
+                await self._sleep(backoff.next_delay())
+            else:
+                port.set_owner(*_owner(self._config))
+                self._port = port
+                return port
+
+    async def _keep_connected(self, port: PtyPair, config: PortConfig) -> None:
+        """Connect, relay until the connection is lost, wait a little, and again."""
+        backoff = Backoff(_FIRST_RETRY, _LINK_RETRY_CAP)
+        while self._link != self._config.link and not self._place_link(port):
+            await self._sleep(backoff.next_delay())
+        backoff = Backoff(_FIRST_RETRY, _RETRY_CAP)
+        self._set_state(State.CONNECTING)
+        while True:
+            if not self._wanted():
+                self._set_state(State.IDLE)
+                while not self._wanted():
+                    await self._sleep(None)
+                backoff.reset()
+                self._set_state(State.CONNECTING)
+            try:
+                self._lost = self._loop.create_future()
+                self._remote = await self._open_remote(config)
+                self._connected(self._remote)
+                since, received = self._loop.time(), self.status.bytes_from_device
+                error = await self._lost
+                if self._loop.time() - since >= _STABLE_AFTER or self.status.bytes_from_device > received:
+                    backoff.reset()
+            except RemoteError as failure:
+                error = failure
+            finally:
+                self._disconnected()
+            if error is not None:
+                self._failed(error)
+                delay = backoff.next_delay()
+                await asyncio.sleep(min(delay, _WAKE_FLOOR))
+                await self._sleep(delay - _WAKE_FLOOR)
+
+    async def _open_remote(self, config: PortConfig) -> Remote:
+        connection, address = await connect(self._loop, config.host, config.tcp_port)
+        return RawRemote(self._loop, connection, address, self)
+
+    def _connected(self, remote: Remote) -> None:
+        if self._device_paused:
+            remote.pause_reading()
+        self.status.remote_address = remote.address
+        self.status.connects += 1
+        self._set_state(State.CONNECTED)
+        self._end_first_attempt()
+        for data in self._held.take():
+            self._send(remote, data)
+
+    def _disconnected(self) -> None:
+        """Come back from a connection or an attempt, whichever way it ended."""
+        if self._remote is not None:
+            self.status.discarded.disconnected += self._remote.close()
+            self._remote = None
+            self.status.remote_address = None
+        self._end_first_attempt()
+        if self._config.while_disconnected is WhileDisconnected.DISCARD:
+            self.status.discarded.disconnected += self._held.discard()
+
+    # The byte's way from the application to the device.
+
+    def application_data(self, data: bytes) -> None:
+        """See `VirtualPortEvents`."""
+        if self._remote is not None:
+            self._send(self._remote, data)
+        elif self._first_attempt is not None or self._config.while_disconnected is WhileDisconnected.HOLD:
+            now = self._loop.time()
+            self.status.discarded.overrun += self._held.add(data, now + _HOLD_TIME)
+            if self._hold_timer is None:
+                self._hold_timer = self._loop.call_later(_HOLD_TIME, self._expire_held)
+        else:
+            self.status.discarded.disconnected += len(data)
+
+    def _send(self, remote: Remote, data: bytes) -> None:
+        self.status.bytes_to_device += len(data)
+        remote.write(data)
+
+    def pause_application(self) -> None:
+        """See `RemoteEvents`."""
+        if self._port is not None:
+            self._port.pause_reading()
+
+    def resume_application(self) -> None:
+        """See `RemoteEvents`."""
+        if self._port is not None:
+            self._port.resume_reading()
+
+    # The byte's way from the device to the application.
+
+    def device_data(self, data: bytes) -> None:
+        """See `RemoteEvents`."""
+        self.status.bytes_from_device += len(data)
+        if self._port is not None and self._port.application_open:
+            self._port.write(data)
+        else:
+            self.status.discarded.closed += len(data)
+
+    def pause_device(self) -> None:
+        """See `VirtualPortEvents`."""
+        self._device_paused = True
+        if self._remote is not None:
+            self._remote.pause_reading()
+
+    def resume_device(self) -> None:
+        """See `VirtualPortEvents`."""
+        self._device_paused = False
+        if self._remote is not None:
+            self._remote.resume_reading()
+
+    # Application and host come and go.
+
+    def application_opened(self) -> None:
+        """See `VirtualPortEvents`."""
+        self.status.application_open = True
+        if self._remote is None:
+            self._begin_first_attempt()
+        self._look_again()
+        self._on_change()
+
+    def application_closed(self, unread: int) -> None:
+        """See `VirtualPortEvents`."""
+        self.status.application_open = False
+        self.status.discarded.closed += unread
+        self._closed_at = self._loop.time()
+        if self._linger is not None:
+            self._linger.cancel()
+        self._linger = self._loop.call_later(_LINGER, self._look_again)
+        self._on_change()
+
+    def remote_lost(self, error: RemoteError) -> None:
+        """See `RemoteEvents`."""
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_result(error)
+
+    def _wanted(self) -> bool:
+        return (
+            self._config.connect is Connect.ALWAYS
+            or self.status.application_open
+            or self._loop.time() < self._closed_at + _LINGER
+        )
+
+    def _look_again(self) -> None:
+        if self._lost is not None and not self._lost.done() and not self._wanted():
+            self._lost.set_result(None)
+        self._awake.set()
+
+    async def _sleep(self, delay: float | None) -> None:
+        """Sleep for seconds, or until `_look_again`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._awake.wait()
+        self._awake.clear()
+
+    # Bytes that wait for a connection.
+
+    def _begin_first_attempt(self) -> None:
+        """Leave what the application writes in the pty until the next attempt is over, for 3 s at most."""
+        if self._first_attempt is None and self._port is not None:
+            self._port.pause_reading()
+            self._first_attempt = self._loop.call_later(_FIRST_ATTEMPT_GRACE, self._end_first_attempt)
+
+    def _end_first_attempt(self) -> None:
+        if self._first_attempt is not None:
+            self._first_attempt.cancel()
+            self._first_attempt = None
+        if self._port is not None:
+            self._port.resume_reading()
+
+    def _expire_held(self) -> None:
+        self.status.discarded.disconnected += self._held.expire(self._loop.time())
+        until = self._held.next_deadline
+        self._hold_timer = None if until is None else self._loop.call_at(until, self._expire_held)
+
+    # What the world sees.
+
+    def _place_link(self, port: PtyPair) -> bool:
+        """Put the configured link in place of the present one; a refusal is the port's last error."""
+        link = self._config.link
+        try:
+            self._links.place(link, port.slave)
+        except LinkError as error:
+            self._failed(RemoteError(ErrorCode.LINK, str(error)))
+            return False
+        if self._link not in (None, link):
+            self._remove_link(port)
+        self._link = link
+        self.status.link = str(self._links.path(link))
+        self._on_change()
+        return True
+
+    def _remove_link(self, port: PtyPair) -> None:
+        if self._link is not None:
+            self._links.remove(self._link, port.slave)
+            self._link = None
+
+    def _failed(self, error: RemoteError) -> None:
+        """Say why the port is retrying; the same failure again and again keeps its first time."""
+        last = self.status.last_error
+        text = str(error)
+        if (
+            self.status.state is not State.RETRYING
+            or last is None
+            or (last.code, last.message) != (error.code, text)
+        ):
+            self.status.last_error = PortError(error.code, text, time.time())
+            log.warning("port %s: %s: %s", self._config.name, error.code, text)
+        self._set_state(State.RETRYING)
+        self._on_change()
+
+    def _set_state(self, state: State) -> None:
+        if self.status.state is state:
+            return
+        self.status.state = state
+        self.status.since = time.time()
+        if state is not State.RETRYING:  # whose log line gives the reason
+            log.info(
+                "port %s: %s%s",
+                self._config.name,
+                state,
+                f" to {self.status.remote_address}" if state is State.CONNECTED else "",
+            )
+        self._on_change()
+
+
+def _owner(config: PortConfig) -> tuple[int, int, int]:
+    return config.uid, config.gid, config.mode
+
+
+def _endpoint(config: PortConfig) -> tuple[object, ...]:
+    return config.host, config.tcp_port, config.protocol
