@@ -1,0 +1,493 @@
+"""An EMULATION of IoT Edge's edgeHub for one module, for tests and for developing modules without Azure.
+
+What is real: MQTT 3.1.1 over TLS on port 8883 (mosquitto), the workload API on a unix socket, the topics, status codes
+and validation rules that the Azure device SDKs meet. What is not: nothing reaches a cloud, tokens are signed with a
+random key and checked by nobody, one hub serves one module (twin topics do not carry a module's name and a plain broker
+cannot tell modules apart), there are no routes. The behaviour is that of edgeHub 1.5/1.6 as far as it is known.
+
+    with EdgeHub(desired={"host": "192.0.2.1"}) as hub:
+        process = subprocess.Popen(["my-module"], env={**os.environ, **hub.environment})
+        hub.wait_reported(lambda reported: reported.get("status") == "ok")
+
+Each instance has a loopback address of its own, so many can run side by side. All methods may be called from any thread;
+those that wait block the caller (use `asyncio.to_thread` beside an event loop).
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote, unquote
+
+import paho.mqtt.client as mqtt  # type: ignore[import-untyped]
+
+from tests.edgehub import certificates
+from tests.edgehub.broker import HUB_PORT, MODULE_PORT, Broker
+from tests.edgehub.twin import Document, ModuleTwin, RejectedError
+from tests.edgehub.workload import WorkloadApi
+
+_DESIRED_TOPIC = "$iothub/twin/PATCH/properties/desired/"
+_METHODS_TOPIC = "$iothub/methods/POST/"
+_WAIT_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class Messages:
+    """What the module exchanged with edgeHub, as IoT Hub would meter it; each counts as one message."""
+
+    twin_reads: int = 0
+    reported_updates: int = 0
+    desired_notifications: int = 0
+    telemetry: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them; direct methods are metered apart (`EdgeHub.method_calls`)."""
+        return self.twin_reads + self.reported_updates + self.desired_notifications + self.telemetry
+
+
+@dataclass(slots=True)
+class Faults:
+    """Faults of the twin service, switched by assignment at any time."""
+
+    lose_replies: bool = False
+    """Take requests (twin reads and reported updates) and never answer them; send no desired notifications."""
+    empty_twin: bool = False
+    """Answer reads with 200 and an empty twin, as edgeHub does offline with nothing stored."""
+    reply_delay: float = 0.0
+    """Answer requests after so many seconds."""
+    reject_status: int = 0
+    """Answer reported updates with this status (429, 500 ...) and store nothing; 0 stores them."""
+
+
+class EdgeHub:
+    """The emulated edgeHub; a context manager, or `start` and `close`.
+
+    Args:
+        desired: desired properties at the start, `$version` 1.
+        device, module: identities, as IoT Hub knows them.
+        address: loopback address (127.x.y.z) to listen on; a free one is taken by default.
+        host: name for the certificate and `IOTEDGE_GATEWAYHOSTNAME`; the address by default. A name has to resolve
+            to the address.
+        directory: where certificates, sockets and sessions go (must exist; its path should be short, because it
+            becomes part of a URL's host); by default a temporary one that is removed at the end.
+    """
+
+    def __init__(
+        self,
+        desired: Mapping[str, Any] | None = None,
+        *,
+        device: str = "edge-device",
+        module: str = "serial-relay",
+        address: str | None = None,
+        host: str | None = None,
+        directory: Path | None = None,
+    ) -> None:
+        self.device = device
+        self.module = module
+        self.address = address or _free_address()
+        self.host = host or self.address
+        self.faults = Faults()
+        self.method_calls = 0
+        self.connections = 0
+        """Logins of the module so far."""
+        self.telemetry: deque[tuple[str, bytes]] = deque(maxlen=1000)
+        """(output or "", body) of the newest messages."""
+        self._twin = ModuleTwin(desired)
+        self._messages = Messages()
+        self._violations: list[str] = []
+        self._subscriptions: set[str] = set()
+        self._connected = False
+        self._changed = threading.Condition()
+        self._answers: dict[str, tuple[int, Any]] = {}
+        self._own_directory = directory is None
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="edgehub-"))
+        certificate = certificates.issue(self.host, self.directory)
+        self.workload = WorkloadApi(
+            self.directory / "workload.sock", certificate.authority, module, generation="1"
+        )
+        self._broker = Broker(
+            self.address,
+            self.directory,
+            certificate,
+            on_connected=self._client_connected,
+            on_disconnected=self._client_disconnected,
+            on_subscribed=self._client_subscribed,
+        )
+        self._responder: mqtt.Client | None = None
+
+    # --- life ---
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the broker and the workload API.
+
+        Raises:
+            BrokerError: mosquitto is missing or does not start.
+        """
+        try:
+            self._prepare_sessions()
+            self._open()
+            self.workload.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End everything and remove the temporary directory."""
+        self.workload.resume()
+        self.workload.stop()
+        self._shut()
+        if self._own_directory:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that edgeAgent gives a module, for a module on this hub."""
+        return {
+            "IOTEDGE_WORKLOADURI": f"unix://{self.workload.socket_path}",
+            "IOTEDGE_DEVICEID": self.device,
+            "IOTEDGE_MODULEID": self.module,
+            "IOTEDGE_MODULEGENERATIONID": "1",
+            "IOTEDGE_IOTHUBHOSTNAME": "emulated.azure-devices.net",
+            "IOTEDGE_GATEWAYHOSTNAME": self.host,
+            "IOTEDGE_APIVERSION": "2019-01-30",
+            "IOTEDGE_AUTHSCHEME": "sasToken",
+        }
+
+    # --- the cloud's side ---
+
+    @property
+    def desired(self) -> Document:
+        """The desired properties, without `$version`."""
+        with self._changed:
+            return copy.deepcopy(self._twin.desired)
+
+    @property
+    def desired_version(self) -> int:
+        """`$version` of the desired properties."""
+        with self._changed:
+            return self._twin.desired_version
+
+    @property
+    def reported(self) -> Document:
+        """The reported properties, without `$version`."""
+        with self._changed:
+            return copy.deepcopy(self._twin.reported)
+
+    @property
+    def reported_version(self) -> int:
+        """`$version` of the reported properties: grows by one with every update that was stored."""
+        with self._changed:
+            return self._twin.reported_version
+
+    @property
+    def violations(self) -> list[str]:
+        """Reported updates that were answered 400, and why."""
+        with self._changed:
+            return list(self._violations)
+
+    @property
+    def messages(self) -> Messages:
+        """A copy of the counters."""
+        with self._changed:
+            return copy.copy(self._messages)
+
+    @property
+    def connected(self) -> bool:
+        """The module is logged in and has subscribed to what it needs to hear of twin changes."""
+        with self._changed:
+            return self._connected and _DESIRED_TOPIC + "#" in self._subscriptions
+
+    def set_desired(self, document: Mapping[str, Any]) -> int:
+        """Replace the desired properties; returns the new `$version`."""
+        with self._changed:
+            notification = self._twin.replace_desired(document)
+            return self._notify(notification)
+
+    def patch_desired(self, patch: Mapping[str, Any]) -> int:
+        """Merge into the desired properties (None removes a key); returns the new `$version`."""
+        with self._changed:
+            notification = self._twin.patch_desired(patch)
+            return self._notify(notification)
+
+    def restore_desired(self, document: Mapping[str, Any], version: int) -> None:
+        """Put back earlier desired properties with an earlier `$version`, without a notification."""
+        with self._changed:
+            self._twin.restore_desired(document, version)
+
+    def clear_reported(self) -> None:
+        """Forget the reported properties, as a hub does when the module's identity is made anew."""
+        with self._changed:
+            self._twin.reported = {}
+            self._changed.notify_all()
+
+    def call_method(
+        self, name: str, payload: object = None, timeout: float = _WAIT_SECONDS
+    ) -> tuple[int, Any]:
+        """Call a direct method of the module; returns (status, payload).
+
+        Raises:
+            ConnectionError: the module is not connected or takes no methods (IoT Hub's 404).
+            TimeoutError: no answer in time (IoT Hub's 504).
+        """
+        with self._changed:
+            if not self._connected or _METHODS_TOPIC + "#" not in self._subscriptions:
+                raise ConnectionError(f"module {self.module} is not connected or takes no direct methods")
+            self.method_calls += 1
+            request = str(self.method_calls)
+            self._publish(f"{_METHODS_TOPIC}{quote(name, safe='')}/?$rid={request}", payload)
+            if not self._changed.wait_for(lambda: request in self._answers, timeout):
+                raise TimeoutError(f"no answer to direct method {name} within {timeout} s")
+            return self._answers.pop(request)
+
+    # --- waiting ---
+
+    def wait(self, predicate: Callable[[], object], timeout: float = _WAIT_SECONDS) -> None:
+        """Wait until `predicate` holds; it is looked at after each message, login and logout.
+
+        Raises:
+            TimeoutError: it did not hold in time.
+        """
+        with self._changed:
+            if not self._changed.wait_for(predicate, timeout):
+                raise TimeoutError(
+                    f"not within {timeout} s; module {'connected' if self._connected else 'not connected'}, "
+                    f"{self._messages}, reported: {json.dumps(self._twin.reported)[:2000]}"
+                )
+
+    def wait_connected(self, timeout: float = _WAIT_SECONDS) -> None:
+        """Wait until the module is connected and subscribed."""
+        self.wait(lambda: self.connected, timeout)
+
+    def wait_reported(
+        self, predicate: Callable[[Document], object], timeout: float = _WAIT_SECONDS
+    ) -> Document:
+        """Wait until the reported properties satisfy `predicate`, and return them.
+
+        Raises:
+            TimeoutError: they did not in time; the text holds what was reported instead.
+        """
+        found: list[Document] = []
+
+        def satisfied() -> bool:
+            reported = self.reported
+            if predicate(reported):
+                found.append(reported)
+            return bool(found)
+
+        self.wait(satisfied, timeout)
+        return found[0]
+
+    # --- faults of the connection ---
+
+    def go_away(self) -> None:
+        """Stop listening: connections are cut, new ones refused. Sessions are kept."""
+        self._shut()
+
+    def come_back(self, *, keep_sessions: bool = True) -> None:
+        """Listen again after `go_away`, with or without the sessions (subscriptions) from before."""
+        if not keep_sessions:
+            self._forget_sessions()
+        self._open()
+
+    def restart(self, *, keep_sessions: bool = True) -> None:
+        """`go_away` and `come_back`."""
+        self.go_away()
+        self.come_back(keep_sessions=keep_sessions)
+
+    def drop_connection(self) -> None:
+        """Cut the module's connection; its session stays and it may come back at once."""
+        cutter = mqtt.Client(client_id=self._client_id, clean_session=False)
+        cutter.connect(self.address, HUB_PORT)
+        cutter.loop_start()
+        deadline = time.monotonic() + _WAIT_SECONDS
+        while not cutter.is_connected() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        cutter.disconnect()
+        cutter.loop_stop()
+
+    def refuse_logins(self) -> None:
+        """Cut the module's connection and refuse its logins (CONNACK 5) until `accept_logins`."""
+        self._broker.accept_logins(False)
+
+    def accept_logins(self) -> None:
+        """End `refuse_logins`."""
+        self._broker.accept_logins(True)
+
+    def suspend(self) -> None:
+        """Hang: connections stand and new ones are accepted by the kernel, but nothing is answered."""
+        self._broker.suspend()
+
+    def resume(self) -> None:
+        """Go on after `suspend`."""
+        self._broker.resume()
+
+    # --- inside ---
+
+    @property
+    def _client_id(self) -> str:
+        return f"{self.device}/{self.module}"
+
+    @property
+    def _empty_sessions(self) -> Path:
+        return self.directory / "empty.db"
+
+    def _prepare_sessions(self) -> None:
+        """Make a session file in which only the responder is subscribed, for a hub without the module's session.
+
+        With it a request that comes before the responder is back waits in the broker instead of being lost.
+        """
+        self._broker.sessions.unlink(missing_ok=True)
+        self._broker.start(open_to_module=False)
+        self._start_responder()
+        self._shut()
+        shutil.copyfile(self._broker.sessions, self._empty_sessions)
+
+    def _forget_sessions(self) -> None:
+        shutil.copyfile(self._empty_sessions, self._broker.sessions)
+        with self._changed:
+            self._subscriptions.clear()
+
+    def _open(self) -> None:
+        self._broker.start()
+        self._start_responder()
+
+    def _shut(self) -> None:
+        if self._responder is not None:
+            self._responder.disconnect()
+            self._responder.loop_stop()
+            self._responder = None
+        self._broker.stop()
+        with self._changed:
+            self._connected = False
+            self._changed.notify_all()
+
+    def _start_responder(self) -> None:
+        subscribed = threading.Event()
+        responder = mqtt.Client(client_id="emulated-edgehub", clean_session=False)
+        responder.on_message = self._message_received
+        responder.on_subscribe = lambda *_: subscribed.set()
+        responder.on_connect = lambda client, *_: client.subscribe(
+            [
+                ("$iothub/twin/GET/#", 1),
+                ("$iothub/twin/PATCH/properties/reported/#", 1),
+                ("$iothub/methods/res/#", 1),
+                (f"devices/{self.device}/modules/{self.module}/messages/events/#", 1),
+            ]
+        )
+        responder.connect(self.address, HUB_PORT)
+        responder.loop_start()
+        self._responder = responder
+        if not subscribed.wait(_WAIT_SECONDS):
+            raise TimeoutError("the broker does not answer the emulated edgeHub's own subscription")
+
+    def _client_connected(self, client: str) -> None:
+        if client == self._client_id:
+            with self._changed:
+                self._connected = True
+                self.connections += 1
+                self._changed.notify_all()
+
+    def _client_disconnected(self, client: str) -> None:
+        if client == self._client_id:
+            with self._changed:
+                self._connected = False
+                self._changed.notify_all()
+
+    def _client_subscribed(self, client: str, topic: str) -> None:
+        if client == self._client_id:
+            with self._changed:
+                self._subscriptions.add(topic)
+                self._changed.notify_all()
+
+    def _message_received(self, _client: object, _userdata: object, message: mqtt.MQTTMessage) -> None:
+        topic: str = message.topic
+        body: bytes = message.payload
+        request = unquote(topic.partition("$rid=")[2].partition("&")[0])
+        with self._changed:
+            if topic.startswith("$iothub/twin/GET/"):
+                self._messages.twin_reads += 1
+                self._read_requested(request)
+            elif topic.startswith("$iothub/twin/PATCH/"):
+                self._messages.reported_updates += 1
+                self._update_requested(request, body)
+            elif topic.startswith("$iothub/methods/res/"):
+                self._answers[request] = (int(topic.split("/")[3]), json.loads(body) if body else None)
+            else:
+                self._messages.telemetry += 1
+                properties = topic.partition("/messages/events/")[2]
+                self.telemetry.append((unquote(properties.partition("%24.on=")[2].partition("&")[0]), body))
+            self._changed.notify_all()
+
+    def _read_requested(self, request: str) -> None:
+        twin = {"desired": {}, "reported": {}} if self.faults.empty_twin else self._twin.whole()
+        self._reply(f"$iothub/twin/res/200/?$rid={request}", twin)
+
+    def _update_requested(self, request: str, body: bytes) -> None:
+        if self.faults.reject_status:
+            self._reply(f"$iothub/twin/res/{self.faults.reject_status}/?$rid={request}")
+            return
+        try:
+            version = self._twin.patch_reported(body)
+        except RejectedError as violation:
+            self._violations.append(str(violation))
+            self._reply(f"$iothub/twin/res/400/?$rid={request}", {"message": str(violation)})
+        else:
+            self._reply(f"$iothub/twin/res/204/?$rid={request}&$version={version}")
+
+    def _reply(self, topic: str, document: object = None) -> None:
+        if self.faults.lose_replies:
+            return
+        if self.faults.reply_delay:
+            late = threading.Timer(self.faults.reply_delay, self._publish, [topic, document])
+            late.daemon = True
+            late.start()
+        else:
+            self._publish(topic, document)
+
+    def _notify(self, patch: Document) -> int:
+        """Tell the module of a change of its desired properties, if it is there to hear; edgeHub keeps none for later."""
+        if self.connected and not self.faults.lose_replies:
+            self._messages.desired_notifications += 1
+            self._publish(f"{_DESIRED_TOPIC}?$version={self._twin.desired_version}", patch)
+        self._changed.notify_all()
+        return self._twin.desired_version
+
+    def _publish(self, topic: str, document: object) -> None:
+        responder = self._responder
+        if responder is not None:
+            responder.publish(topic, b"" if document is None else json.dumps(document).encode(), qos=1)
+
+
+def _free_address() -> str:
+    """A loopback address on which nobody listens: port 8883 is fixed, so instances differ by address."""
+    while True:
+        address = f"127.{random.randint(1, 254)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
+        try:
+            for port in (MODULE_PORT, HUB_PORT):
+                with socket.create_server((address, port)):
+                    pass
+        except OSError:
+            continue
+        return address
