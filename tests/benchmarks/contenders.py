@@ -1,0 +1,122 @@
+"""What is measured: our programs and the peers they replace, each with its own load, all up at the same time.
+
+A contender that is not being measured is idle, so that it does not disturb the one that is.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from array import array
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.system import peers
+from tests.system.processes import ROOT, Program, free_port, wait_for
+from tests.system.stack import Host, Relay
+
+
+class Load:
+    """A process of `tests.benchmarks.load`."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [
+                *("setpriv", "--pdeathsig", "KILL", "--"),
+                *(sys.executable, "-m", "tests.benchmarks.load", *arguments),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        self.announced = self._stdout.readline().decode().strip()
+        """The first line it prints: where it can be reached."""
+        assert self.announced, f"the load {arguments} ended at its start"
+
+    def command(self, name: str, *numbers: int) -> array[int]:
+        """Have an application carry out one command and give its measurements, nanoseconds."""
+        self._stdin.write(f"{name} {' '.join(map(str, numbers))}\n".encode())
+        self._stdin.flush()
+        size = int.from_bytes(self._stdout.read(8), "little")
+        assert size, f"the load ended during {name}"
+        times = array("q")
+        times.frombytes(self._stdout.read(size))
+        return times
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._stdin.close()
+        self._stdout.close()
+
+
+class Bench:
+    """Everything that runs for the benchmarks; ends with them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._running = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._running.close()
+
+    def load(self, *arguments: str) -> Load:
+        load = Load(*arguments)
+        self._running.callback(load.close)
+        return load
+
+    def application(self, path: str) -> Load:
+        """An application on a virtual port that already got answers to its requests."""
+        application = self.load("application", path)
+        application.command("requests", 200)
+        return application
+
+    def relay(self, name: str, ports: Mapping[str, Mapping[str, Any]]) -> Relay:
+        """Our module with these ports, all connected, or idle when they wait for an application."""
+        directory = self.directory / name
+        directory.mkdir()
+        relay = Relay(directory, ports)
+        relay.start()
+        self._running.callback(relay.close)
+        for port, entry in ports.items():
+            relay.wait_for_status(port, state="idle" if entry.get("connect") == "onOpen" else "connected")
+        return relay
+
+    def socat(self, name: str, tcp_port: int, options: str = "") -> tuple[Program, str]:
+        """Run socat on a new pty towards `tcp_port`; give it and the pty's path."""
+        link = self.directory / name
+        program = self._program(f"{name}-socat", *peers.socat_virtual_port(link, tcp_port, options))
+        wait_for(link.exists, f"socat's link {link}")
+        return program, str(link)
+
+    def host(self, name: str, device: str, *options: str) -> int:
+        """Serve `device` with our host and give its TCP port."""
+        port = free_port()
+        directory = self.directory / name
+        directory.mkdir()
+        host = Host(directory, "run", device, str(port), *options)
+        self._running.callback(host.close)
+        host.wait_until_listening(port)
+        return port
+
+    def ser2net(self, name: str, device: str) -> int:
+        """Serve `device` with ser2net, Nagle and batching off, and give its TCP port."""
+        port = free_port()
+        configuration = self.directory / f"{name}.yaml"
+        program = self._program(name, *peers.ser2net(configuration, port, Path(device)))
+        wait_for(lambda: peers.listens(port), f"{program} to listen on {port}")
+        return port
+
+    def _program(self, name: str, *command: str) -> Program:
+        return self._running.enter_context(Program(command, self.directory / f"{name}.log"))

@@ -1,0 +1,163 @@
+"""The load of the benchmarks, in processes of its own: an application on a virtual port, and what answers it.
+
+`python -m tests.benchmarks.load application PATH | device | server`
+
+Blocking system calls and nothing else, so that the time measured is the relay's and not the load's. The application
+takes commands on standard input, one a line, and answers each with a packed array of 64-bit numbers behind its
+length; `device` (a pty) and `server` (TCP) print where they are and answer for ever.
+
+A request is 8 bytes. One that begins with `S` announces so many bytes, which are swallowed before it is answered;
+with `G` it asks for so many bytes of one value; any other is sent back as it is.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import sys
+import threading
+import time
+import tty
+from array import array
+from collections.abc import Callable
+from contextlib import suppress
+
+REQUEST = b"E1234567"
+CHUNK = 4096
+
+
+def requests(port: int, count: int) -> array[int]:
+    """Send requests one after another and give the nanoseconds from each one's write to the end of its answer."""
+    times = array("q", bytes(8 * count))
+    read, write, now = os.read, os.write, time.perf_counter_ns
+    for index in range(count):
+        start = now()
+        write(port, REQUEST)
+        received = len(read(port, 8))
+        while received < 8:
+            received += len(read(port, 8 - received))
+        times[index] = now() - start
+    return times
+
+
+def requests_in_two_parts(port: int, count: int, pause: int) -> array[int]:
+    """The same with each request written in two halves, `pause` microseconds apart."""
+    times = array("q", bytes(8 * count))
+    for index in range(count):
+        start = time.perf_counter_ns()
+        os.write(port, REQUEST[:4])
+        time.sleep(pause / 1e6)
+        os.write(port, REQUEST[4:])
+        received = 0
+        while received < 8:
+            received += len(os.read(port, 8 - received))
+        times[index] = time.perf_counter_ns() - start
+    return times
+
+
+def send(port: int, count: int, value: int) -> array[int]:
+    """Write `count` bytes and give the nanoseconds until the other end has all of them."""
+    data = bytes([value]) * CHUNK
+    start = time.perf_counter_ns()
+    os.write(port, b"S" + count.to_bytes(7, "big"))
+    left = count
+    while left:
+        left -= os.write(port, data[: min(CHUNK, left)])
+    received = 0
+    while received < 8:
+        received += len(os.read(port, 8))
+    return array("q", [time.perf_counter_ns() - start])
+
+
+def receive(port: int, count: int, value: int) -> array[int]:
+    """Ask for `count` bytes and give the nanoseconds until all of them are here."""
+    start = time.perf_counter_ns()
+    os.write(port, b"G" + bytes([value]) + count.to_bytes(6, "big"))
+    while count:
+        count -= len(os.read(port, CHUNK))
+    return array("q", [time.perf_counter_ns() - start])
+
+
+COMMANDS: dict[str, Callable[..., array[int]]] = {
+    "requests": requests,
+    "requests_in_two_parts": requests_in_two_parts,
+    "send": send,
+    "receive": receive,
+}
+
+
+def application(path: str) -> None:
+    """Open the virtual port and carry out commands until standard input ends."""
+    port = os.open(path, os.O_RDWR | os.O_NOCTTY)
+    tty.setraw(port)
+    gc.disable()
+    sys.stdout.buffer.write(b"ready\n")
+    sys.stdout.buffer.flush()
+    for line in sys.stdin:
+        command, *numbers = line.split()
+        answer = COMMANDS[command](port, *map(int, numbers)).tobytes()
+        sys.stdout.buffer.write(len(answer).to_bytes(8, "little") + answer)
+        sys.stdout.buffer.flush()
+
+
+def answer_requests(read: Callable[[int], bytes], write: Callable[[bytes], object]) -> None:
+    """Answer requests until the other end is gone."""
+    while True:
+        request = b""
+        while len(request) < 8:
+            part = read(8 - len(request))
+            if not part:
+                return
+            request += part
+        kind = request[:1]
+        if kind == b"S":
+            left = int.from_bytes(request[1:], "big")
+            while left:
+                left -= len(read(min(CHUNK, left)))
+        if kind == b"G":
+            left = int.from_bytes(request[2:], "big")
+            data = request[1:2] * CHUNK
+            while left:
+                piece = data[: min(CHUNK, left)]
+                write(piece)
+                left -= len(piece)
+        else:
+            write(request)
+
+
+def device() -> None:
+    """Be a serial device; the path of the port that it is plugged into is printed."""
+    end, port = os.openpty()
+    tty.setraw(port)
+    print(os.ttyname(port), flush=True)
+
+    def write(data: bytes) -> None:
+        while data:
+            data = data[os.write(end, data) :]
+
+    answer_requests(lambda count: os.read(end, count), write)
+
+
+def server() -> None:
+    """Be a TCP server that answers without delay; its port is printed."""
+    listening = socket.create_server(("127.0.0.1", 0), backlog=128)
+    print(listening.getsockname()[1], flush=True)
+
+    def serve(connection: socket.socket) -> None:
+        with connection, suppress(ConnectionError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            answer_requests(connection.recv, connection.sendall)
+
+    while True:
+        connection, _ = listening.accept()
+        threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "application":
+        application(sys.argv[2])
+    elif sys.argv[1] == "device":
+        device()
+    else:
+        server()

@@ -1,0 +1,184 @@
+"""The measurements of the raw relay and of the whole chain, one function a section of the result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tests.benchmarks.comparison import (
+    Rounds,
+    in_turns,
+    median_ratio,
+    megabytes_per_second,
+    p50,
+    p99,
+    pooled,
+)
+from tests.benchmarks.contenders import Bench, Load
+from tests.benchmarks.rows import Row
+
+NODELAY = "socat nodelay"
+SAMPLE = "socat as in the sample"
+SER2NET = "socat + ser2net"
+
+PAUSE_IN_REQUEST = 200
+"""Microseconds between the two parts of a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured."""
+
+    rounds: int
+    requests: int
+    """In each round."""
+    requests_in_two_parts: int
+    megabytes: int
+    """Moved in each throughput round."""
+    throughput_rounds: int
+    outage: float
+    """Seconds that servers stay away."""
+    outages: int
+    idle: float
+    """Seconds over which the CPU time of an idle relay is taken."""
+
+
+FULL = Effort(30, 1000, 30, 16, 5, 10.0, 3, 30.0)
+QUICK = Effort(6, 500, 8, 4, 3, 2.0, 1, 5.0)
+
+
+def latency_rows(
+    prefix: str, ours: Rounds, peer: str, theirs: Rounds, limits: tuple[float, float | None]
+) -> list[Row]:
+    """p50 and p99 of ours against a peer's, with the limits of their ratios."""
+    return [
+        Row(
+            f"{prefix}, {name}",
+            "µs",
+            percentile(pooled(ours)),
+            peer,
+            percentile(pooled(theirs)),
+            median_ratio(ours, theirs, percentile),
+            at_most=limit,
+            of_ratio=True,
+        )
+        for name, percentile, limit in (("p50", p50, limits[0]), ("p99", p99, limits[1]))
+    ]
+
+
+def throughput_rows(loads: Mapping[str, Load], peer: str, effort: Effort) -> list[Row]:
+    """Bytes a second each way, ours (the first load) against the peer's."""
+    count = effort.megabytes * 1_000_000
+    ours = next(iter(loads))
+    rows = []
+    for command, way in (("send", "to the device"), ("receive", "from the device")):
+        results = in_turns(loads, effort.throughput_rounds, command, count, ord("x"))
+        mine, theirs = (megabytes_per_second(results[name], count) for name in (ours, peer))
+        rows.append(Row(f"throughput {way}", "MB/s", mine, peer, theirs, mine / theirs, at_least=5))
+    return rows
+
+
+def relay_section(bench: Bench, effort: Effort) -> tuple[list[Row], dict[str, list[float]]]:
+    """The module alone before a TCP server, against socat in its place; with the single times for the picture."""
+    server = int(bench.load("server").announced)
+    relay = bench.relay("relay", {"ours": {"tcpPort": server}})
+    loads = {
+        "ours": bench.application(relay.link("ours")),
+        NODELAY: bench.application(bench.socat("nodelay", server, ",nodelay")[1]),
+        SAMPLE: bench.application(bench.socat("sample", server)[1]),
+    }
+    single = in_turns(loads, effort.rounds, "requests", effort.requests)
+    rows = latency_rows("request and response", single["ours"], NODELAY, single[NODELAY], (1.0, 1.05))
+    parts = in_turns(loads, 5, "requests_in_two_parts", effort.requests_in_two_parts, PAUSE_IN_REQUEST)
+    ours, nodelay, sample = (p50(pooled(parts[name])) for name in ("ours", NODELAY, SAMPLE))
+    rows += [
+        Row("request in two parts, p50", "µs", ours, NODELAY, nodelay, ours / nodelay),
+        Row(
+            "request in two parts, p50",
+            "µs",
+            ours,
+            SAMPLE,
+            sample,
+            ours / sample,
+            at_most=1 / 20,
+            of_ratio=True,
+        ),
+    ]
+    rows += throughput_rows({name: loads[name] for name in ("ours", NODELAY)}, NODELAY, effort)
+    return rows, {
+        ("ours" if name == "ours" else name): [time / 1e3 for time in pooled(rounds)]
+        for name, rounds in single.items()
+    }
+
+
+def chain_section(bench: Bench, effort: Effort) -> tuple[list[Row], dict[str, list[float]]]:
+    """Module and host before a serial device, against socat and ser2net in their places."""
+    port = bench.host("host", bench.load("device").announced)
+    relay = bench.relay("chain", {"ours": {"tcpPort": port}})
+    peer_port = bench.ser2net("ser2net", bench.load("device").announced)
+    loads = {
+        "ours": bench.application(relay.link("ours")),
+        SER2NET: bench.application(bench.socat("chain-peer", peer_port, ",nodelay")[1]),
+    }
+    single = in_turns(loads, effort.rounds, "requests", effort.requests)
+    rows = latency_rows("request and response", single["ours"], SER2NET, single[SER2NET], (1.0, None))
+    rows += throughput_rows(loads, SER2NET, effort)
+    return rows, {
+        ("ours, with the host" if name == "ours" else name): [time / 1e3 for time in pooled(rounds)]
+        for name, rounds in single.items()
+    }
+
+
+def resident_megabytes(pid: int) -> float:
+    """Resident set size, shared libraries included."""
+    return float(psutil.Process(pid).memory_info().rss) / 1e6
+
+
+def many_ports_section(bench: Bench, effort: Effort) -> list[Row]:
+    """One process with 64 ports against one with a single port."""
+    server = int(bench.load("server").announced)
+    one = bench.relay("one", {"one": {"tcpPort": server}})
+    many = bench.relay("many", {f"port{index}": {"tcpPort": server} for index in range(64)})
+    loads = {
+        "many": bench.application(many.link("port31")),
+        "one": bench.application(one.link("one")),
+    }
+    results = in_turns(loads, effort.rounds, "requests", effort.requests)
+    socats = [bench.socat(f"one-of-64-{index}", server, ",nodelay")[0] for index in range(64)]
+    socat_memory = sum(resident_megabytes(program.pid) for program in socats)
+    for program in socats:
+        program.stop()
+    return [
+        Row("memory with 1 port", "MB", resident_megabytes(one.program.pid)),
+        Row(
+            "memory with 64 ports",
+            "MB",
+            memory := resident_megabytes(many.program.pid),
+            "64 socats",
+            socat_memory,
+            memory / socat_memory,
+            at_most=60,
+        ),
+        *latency_rows("one of 64 ports", results["many"], "a single port", results["one"], (1.05, None)),
+    ]
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of all threads (first field of /proc/PID/task/TID/schedstat, nanoseconds)."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+
+
+def idle_section(bench: Bench, effort: Effort) -> list[Row]:
+    """What a relay costs that has nothing to do: 16 ports connected, each held open by nobody."""
+    server = int(bench.load("server").announced)
+    relay = bench.relay("idle", {f"port{index}": {"tcpPort": server} for index in range(16)})
+    time.sleep(2)  # what the start left to do is not idling
+    before, start = cpu_seconds(relay.program.pid), time.monotonic()
+    time.sleep(effort.idle)
+    share = (cpu_seconds(relay.program.pid) - before) / (time.monotonic() - start)
+    return [Row("CPU of one core with 16 idle ports", "%", share * 100, at_most=0.2)]

@@ -1,0 +1,115 @@
+"""The result of a run as a table on the terminal, as Markdown and as a picture."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks.rows import HEADINGS, Row
+
+Distributions = Mapping[str, Sequence[float]]
+"""Microseconds of single requests, by the name of the way they took."""
+
+
+def machine() -> str:
+    """One line on where the numbers come from."""
+    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":", 1)[1].strip() for line in cpuinfo if line.startswith("model name")]
+    model = names[0] if names else platform.machine()
+    today = dt.datetime.now(tz=dt.UTC).date()
+    return (
+        f"{today}, Linux {platform.release()}, {os.cpu_count()} x {model}, Python {platform.python_version()}"
+    )
+
+
+def table(title: str, rows: Sequence[Row]) -> Table:
+    """A section for the terminal."""
+    result = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for heading in HEADINGS:
+        result.add_column(heading, justify="right" if heading in {"ours", "ratio", "target"} else "left")
+    colours = {True: "green", False: "bold red", None: ""}
+    for row in rows:
+        *cells, verdict = row.cells()
+        result.add_row(*cells, f"[{colours[row.reached]}]{verdict}[/]" if verdict else "")
+    return result
+
+
+def print_section(console: Console, title: str, rows: Sequence[Row]) -> None:
+    console.print()
+    console.print(table(title, rows))
+
+
+def markdown(sections: Mapping[str, Sequence[Row]], *, quick: bool) -> str:
+    """The whole result as a Markdown document."""
+    lines = ["# Benchmarks", "", f"{machine()}{', quick run' if quick else ''}.", ""]
+    lines += [
+        "All peers run on the same machine at the same time and are measured in turns; ratios are medians over the",
+        "rounds. `make bench` writes this page anew.",
+        "",
+        "![The result as a picture](benchmarks.svg)",
+    ]
+    for title, rows in sections.items():
+        lines += ["", f"## {title}", "", f"| {' | '.join(HEADINGS)} |", "|---|--:|---|--:|--:|---|"]
+        lines += [f"| {' | '.join(row.cells())} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def picture(path: Path, distributions: Distributions, sections: Mapping[str, Sequence[Row]]) -> None:
+    """Draw the latencies of single requests and each ratio beside its target, as SVG."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams.update({"svg.hashsalt": "benchmarks", "svg.fonttype": "none", "font.size": 9})
+    from matplotlib import pyplot as plt
+
+    figure, (left, right) = plt.subplots(
+        ncols=2, figsize=(12, 5.2), width_ratios=(1.15, 1), layout="constrained"
+    )
+    for name, times in distributions.items():
+        ordered = sorted(times)
+        shares = [(index + 1) / len(ordered) for index in range(len(ordered))]
+        step = max(1, len(ordered) // 400)
+        left.plot(
+            ordered[::step],
+            shares[::step],
+            label=f"{name}: p50 {statistics.median(ordered):.0f} µs",
+            linestyle="-" if name.startswith("ours") else "--",
+        )
+    left.set(
+        xscale="log",
+        xlabel="8-byte request to the end of its answer, µs",
+        ylabel="share of requests answered by then",
+        ylim=(0, 1),
+        title="Request and response",
+    )
+    left.grid(visible=True, alpha=0.3)
+    left.legend(loc="lower right", fontsize=8)
+
+    judged = [row for rows in sections.values() for row in rows if row.reached is not None]
+    names, shares_of_target, colours = [], [], []
+    for row in judged:
+        assert row.judged is not None
+        limit = row.at_most if row.at_most is not None else row.at_least
+        assert limit is not None
+        share = row.judged / limit if row.at_most is not None else limit / row.judged
+        names.append(f"{row.measure} ({row.target})")
+        shares_of_target.append(share)
+        colours.append("#2a9d8f" if row.reached else "#c1121f")
+    right.barh(names, shares_of_target, color=colours)
+    right.invert_yaxis()
+    right.axvline(1, color="black", linewidth=1)
+    right.set(
+        xscale="log", xlabel="share of the target's limit used (left of the line: reached)", title="Targets"
+    )
+    right.grid(visible=True, axis="x", alpha=0.3)
+
+    figure.suptitle(machine(), fontsize=8)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)

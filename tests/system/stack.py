@@ -1,0 +1,154 @@
+"""The project's two programs as a test starts them: the module from a file of desired properties, and the host.
+
+For: system tests, benchmarks and the demo. Not for: the IoT Edge side; `tests.edgehub` gives that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.system import peers
+from tests.system.processes import PATIENCE, Program, python_program, wait_for
+
+Port = Mapping[str, Any]
+"""One entry of `serialPorts`, as it stands in the desired properties."""
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Give the file its new content in one step, as a careful editor does."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+class Relay:
+    """The module, run from a file of desired properties; nothing of it stands outside `directory`.
+
+    It is not started by the constructor: `start()`, `stop()` and `start()` again are one relay's life.
+    """
+
+    def __init__(self, directory: Path, ports: Mapping[str, Port], **environment: str) -> None:
+        self.directory = directory
+        self.links = directory / "dev"
+        self.links.mkdir(parents=True, exist_ok=True)
+        self.desired_path = directory / "ports.json"
+        self.reported_path = directory / "status.json"
+        self.environment = {
+            "LINK_DIR": str(self.links),
+            "STATE_DIR": str(directory / "state"),
+            "SERIAL_GID": str(os.getgid()),
+            "METRICS_PORT": "0",
+            **environment,
+        }
+        self._program: Program | None = None
+        self.configure(ports)
+
+    def configure(self, ports: Mapping[str, Port], **top_level: Any) -> None:
+        """Replace the desired properties; `top_level` are the keys beside `serialPorts`."""
+        document = {"host": "127.0.0.1", "serialPorts": ports, **top_level}
+        replace_file(self.desired_path, json.dumps(document))
+
+    def start(self) -> None:
+        self.reported_path.unlink(missing_ok=True)
+        self._program = Program(
+            python_program(
+                "-m", "serial_relay", "--desired", self.desired_path, "--reported", self.reported_path
+            ),
+            self.directory / "relay.log",
+            self.environment,
+        )
+
+    @property
+    def program(self) -> Program:
+        assert self._program is not None, "the relay was not started"
+        return self._program
+
+    def stop(self) -> int:
+        """End it as `docker stop` does and give the exit status."""
+        return self.program.stop()
+
+    @property
+    def reported(self) -> dict[str, Any]:
+        """The reported properties, `{}` while there are none."""
+        try:
+            document: dict[str, Any] = json.loads(self.reported_path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        return document
+
+    def status(self, name: str) -> dict[str, Any]:
+        """What is reported of one port, `{}` while nothing is."""
+        port: dict[str, Any] = self.reported.get("serialPorts", {}).get(name) or {}
+        return port
+
+    def link(self, name: str) -> str:
+        """The path that an application opens."""
+        return str(self.links / name)
+
+    def wait_for_link(self, name: str) -> str:
+        self.wait(lambda: Path(self.link(name)).exists(), f"the link {name}")
+        return self.link(name)
+
+    def wait_for_status(self, name: str, timeout: float = PATIENCE, **expected: object) -> dict[str, Any]:
+        """Wait until the port's reported properties have the expected values; give them."""
+        self.wait(
+            lambda: expected.items() <= self.status(name).items(),
+            f"{expected} of {name}",
+            timeout,
+        )
+        return self.status(name)
+
+    def wait(self, condition: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
+        """Wait for a condition as long as the relay runs; a failure shows its status and log."""
+
+        def met() -> bool:
+            if condition():
+                return True
+            assert self.program.returncode is None, f"the relay ended:\n{self.program.log}"
+            return False
+
+        try:
+            wait_for(met, what, timeout)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\nreported: {self.reported}\nlog:\n{self.program.log}") from None
+
+    def close(self) -> None:
+        if self._program is not None:
+            self._program.stop()
+
+
+class Host:
+    """The serial host, run as `serial_host <arguments>`; its output stands in `directory/host.log`."""
+
+    def __init__(self, directory: Path, *arguments: str | Path) -> None:
+        self.directory = directory
+        self.arguments = arguments
+        self._program: Program | None = None
+        self.start()
+
+    def start(self) -> None:
+        self._program = Program(
+            python_program("-m", "serial_host", *self.arguments), self.directory / "host.log"
+        )
+
+    @property
+    def program(self) -> Program:
+        assert self._program is not None, "the host was not started"
+        return self._program
+
+    def wait_until_listening(self, port: int) -> None:
+        def listening() -> bool:
+            assert self.program.returncode is None, f"the host ended:\n{self.program.log}"
+            return peers.listens(port)
+
+        wait_for(listening, f"the host to listen on {port}")
+
+    def stop(self) -> int:
+        return self.program.stop()
+
+    def close(self) -> None:
+        self.program.stop()

@@ -1,0 +1,88 @@
+"""Many ports in one process, and the change of one while the others work."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import Any
+
+from tests.system.conftest import OpenPort, StartRelay
+from tests.system.serial_lines import read_exactly, write_all
+from tests.system.tcp_servers import Listener
+
+BLOCK = 1000
+
+
+def block(number: int) -> bytes:
+    """A piece of a stream in which no byte can be lost, doubled or moved unseen."""
+    return number.to_bytes(8, "big") * (BLOCK // 8)
+
+
+def test_64_ports_in_one_process(start_relay: StartRelay, echo_server: int, open_port: OpenPort) -> None:
+    names = [f"port{number}" for number in range(64)]
+    relay = start_relay({name: {"tcpPort": echo_server} for name in names})
+    for name in names:
+        relay.wait_for_status(name, state="connected")
+    assert relay.reported["portsConnected"] == relay.reported["portsTotal"] == 64
+    assert relay.reported["status"] == "ok"
+    applications = {name: open_port(relay.link(name)) for name in names}
+    for name, application in applications.items():
+        application.write(name.encode() * 100)
+    for name, application in applications.items():
+        assert application.read(len(name) * 100) == name.encode() * 100
+
+
+def test_change_of_one_port_costs_the_others_no_byte(
+    start_relay: StartRelay, echo_server: int, open_port: OpenPort
+) -> None:
+    steady = {"tcpPort": echo_server}
+    relay = start_relay({"steady": steady, "changing": {"tcpPort": echo_server}})
+    relay.wait_for_status("steady", state="connected")
+    application = open_port(relay.link("steady"))
+    stop = threading.Event()
+    written: list[int] = []
+    intact: list[int] = []
+
+    def write_until_told() -> None:
+        for number in itertools.count():
+            write_all(application.fileno(), block(number))
+            if stop.wait(0.001):  # a megabyte a second, more than the fastest UART has
+                written.append(number + 1)
+                return
+
+    def read_what_was_written() -> None:
+        while not written or len(intact) < written[0]:
+            assert read_exactly(application.fileno(), BLOCK) == block(len(intact))
+            intact.append(len(intact))
+
+    def goes_on() -> None:
+        enough = len(intact) + 100
+        relay.wait(lambda: len(intact) > enough, "the steady port to go on")
+
+    workers = [
+        threading.Thread(target=work, daemon=True) for work in (write_until_told, read_what_was_written)
+    ]
+    for worker in workers:
+        worker.start()
+    with Listener() as other_server:
+        changes: list[tuple[dict[str, Any], dict[str, Any]]] = [
+            ({"tcpPort": other_server.port}, {"state": "connected", "remoteAddress": other_server.address}),
+            ({"tcpPort": other_server.port, "link": "ttyOther"}, {"link": relay.link("ttyOther")}),
+            ({"tcpPort": echo_server, "enabled": False}, {"state": "disabled"}),
+            ({"tcpPort": echo_server, "mode": "600"}, {"state": "connected", "link": relay.link("changing")}),
+            ({"tcpPort": "none"}, {"state": "connected"}),
+        ]
+        for change, expected in changes:
+            relay.configure({"steady": steady, "changing": change})
+            relay.wait_for_status("changing", **expected)
+            goes_on()
+    assert relay.status("changing")["configError"]["path"] == "serialPorts.changing.tcpPort"
+    relay.configure({"steady": steady})
+    relay.wait(lambda: not relay.status("changing"), "the removed port to be reported as gone")
+    stop.set()
+    for worker in workers:
+        worker.join(60)
+    assert len(intact) == written[0]
+    status = relay.wait_for_status("steady", state="connected")
+    assert status["connects"] == 1
+    assert status["bytesDiscarded"] == {"closed": 0, "disconnected": 0, "overrun": 0}
