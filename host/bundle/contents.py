@@ -1,0 +1,56 @@
+"""Lays out the bundle: what lies where once the zip is unpacked.
+
+README.txt, *.ps1, serial-host.cmd, serial-host.sample.toml     for the administrator
+app/         serial_host and rfc2217
+packages/    the Python packages that they need
+runtime/     a Windows Python
+licences/    of all parts, listed in CONTENTS.txt
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bundle import licences, wheels
+from bundle.runtime import Runtime
+
+FOR_THE_ADMINISTRATOR = Path(__file__).parent / "files"
+OWN_PACKAGES = ("host/serial_host", "rfc2217")
+
+
+def lay_out(root: Path, runtime: Runtime, packages: list[Path], *, version: str) -> dict[str, bytes]:
+    """Return the bundle's files below one top folder `serial-host-VERSION`.
+
+    ROOT is the project's folder, PACKAGES the wheels. Raises BuildError for a part without a licence.
+    """
+    unpacked = wheels.unpack(packages)
+    parts, texts = licences.collect(unpacked, binaries=runtime.files)
+    files = {path.name: _for_windows(path, version) for path in sorted(FOR_THE_ADMINISTRATOR.iterdir())}
+    for package in OWN_PACKAGES:
+        folder = root / package
+        for path in (*folder.rglob("*.py"), folder / "py.typed"):
+            name = path.relative_to(folder.parent).as_posix()
+            files[f"app/{name}"] = path.read_bytes().replace(b"\r\n", b"\n")
+    files |= {f"packages/{name}": content for name, content in unpacked.items()}
+    files |= {f"runtime/{name}": content for name, content in runtime.files.items()}
+    files |= {f"licences/{name}": content for name, content in texts.items()}
+    files["licences/cpython.txt"] = runtime.licence
+    files["licences/serial-host.txt"] = (root / "LICENSE").read_bytes()
+    files["licences/CONTENTS.txt"] = _contents(parts, runtime, version)
+    return {f"serial-host-{version}/{name}": content for name, content in files.items()}
+
+
+def _for_windows(path: Path, version: str) -> bytes:
+    """Give a text file the line ends that Windows' own tools expect, whatever the checkout made of them."""
+    text = path.read_text("ascii").replace("@VERSION@", version)
+    return "\r\n".join(text.splitlines()).encode("ascii") + b"\r\n"
+
+
+def _contents(parts: list[licences.Part], runtime: Runtime, version: str) -> bytes:
+    rows = [
+        ("serial-host", version, "MIT"),
+        *sorted(parts),
+        ("CPython", "3.11", "PSF-2.0"),
+    ]
+    lines = [f"{name:20} {part_version:12} {licence}" for name, part_version, licence in rows]
+    return "\r\n".join([*lines, "", f"Windows Python: {runtime.source}", ""]).encode("ascii")
