@@ -42,6 +42,10 @@ class ErrorCode(StrEnum):
     LINK = "link"
 
 
+class NotSupportedError(Exception):
+    """A port cannot do what it was asked for, or not now; the text says why, for people."""
+
+
 @dataclass(frozen=True, slots=True)
 class PortError:
     """The last thing that went wrong, for `lastError`."""
