@@ -1,0 +1,75 @@
+"""Telnet's com port option (RFC 2217), both roles, without IO: a serial port's settings and lines next to its bytes.
+
+Bytes from the network go in, typed events come out; typed commands go in, bytes for the network come out. Start at
+`Connection`. It is not a telnet terminal: of telnet it has what a serial line needs, and it refuses every other option.
+"""
+
+from __future__ import annotations
+
+from rfc2217.com_port_option import (
+    COMMANDS,
+    ComPortCommand,
+    Control,
+    FlowControlResume,
+    FlowControlSuspend,
+    LineState,
+    ModemState,
+    NotifyLineState,
+    NotifyModemState,
+    Parity,
+    Purge,
+    PurgeData,
+    Role,
+    SetBaudRate,
+    SetControl,
+    SetDataSize,
+    SetLineStateMask,
+    SetModemStateMask,
+    SetParity,
+    SetStopSize,
+    Signature,
+    StopSize,
+    UnrecognizedCommand,
+)
+from rfc2217.connection import ComPortAgreed, ComPortRefused, Connection, Event
+from rfc2217.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
+from rfc2217.signature import AccessServerSignature, DeviceState
+from rfc2217.telnet import Data, TelnetCode, TelnetCommand
+
+__all__ = [
+    "COMMANDS",
+    "AccessServerSignature",
+    "ComPortAgreed",
+    "ComPortCommand",
+    "ComPortRefused",
+    "Connection",
+    "Control",
+    "Data",
+    "DeviceState",
+    "Event",
+    "FlowControlResume",
+    "FlowControlSuspend",
+    "LineState",
+    "LocalProtocolError",
+    "ModemState",
+    "NotifyLineState",
+    "NotifyModemState",
+    "Parity",
+    "ProtocolError",
+    "Purge",
+    "PurgeData",
+    "RemoteProtocolError",
+    "Role",
+    "SetBaudRate",
+    "SetControl",
+    "SetDataSize",
+    "SetLineStateMask",
+    "SetModemStateMask",
+    "SetParity",
+    "SetStopSize",
+    "Signature",
+    "StopSize",
+    "TelnetCode",
+    "TelnetCommand",
+    "UnrecognizedCommand",
+]
