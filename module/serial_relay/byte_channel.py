@@ -28,7 +28,7 @@ class ChannelEvents(Protocol):
         """Write no more until `resume_writing`: the kernel takes nothing now. What was written is kept."""
 
     def resume_writing(self) -> None:
-        """All is written."""
+        """All is written, and the kernel takes more."""
 
 
 class ByteChannel:
@@ -76,6 +76,12 @@ class ByteChannel:
             self._loop.add_writer(self._fd, self._writable)
             self._events.pause_writing()
 
+    def wait_until_writable(self) -> None:
+        """Let the owner pause until the kernel signals that it takes more, although it took everything so far."""
+        if not self._unwritten:
+            self._loop.add_writer(self._fd, self._writable)
+            self._events.pause_writing()
+
     def drop_unwritten(self) -> int:
         """Forget what the kernel has not taken, give its size in bytes, and let the owner write again."""
         dropped = len(self._unwritten)
@@ -104,14 +110,15 @@ class ByteChannel:
             self._end(None)
 
     def _writable(self) -> None:
-        try:
-            written = os.write(self._fd, self._unwritten)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._end(error)
-            return
-        self._unwritten = self._unwritten[written:]
+        if self._unwritten:
+            try:
+                written = os.write(self._fd, self._unwritten)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._end(error)
+                return
+            self._unwritten = self._unwritten[written:]
         if not self._unwritten:
             self._loop.remove_writer(self._fd)
             self._events.resume_writing()

@@ -20,7 +20,7 @@ from serial_relay.inotify import Inotify
 from serial_relay.links import LinkDirectory, LinkError
 from serial_relay.pty_pair import PtyPair
 from serial_relay.remote import RawRemote, Remote, RemoteError, connect
-from serial_relay.status import ErrorCode, PortError, PortStatus, State
+from serial_relay.status import ErrorCode, NotSupportedError, PortError, PortStatus, State
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,8 @@ _FIRST_ATTEMPT_GRACE = 3.0
 _HOLD_SIZE = 8192
 _HOLD_TIME = 5.0
 """Bytes and seconds that `whileDisconnected: hold` keeps."""
+
+_NO_LINES_IN_RAW = "protocol `raw` carries bytes only; set `protocol` to `rfc2217` at both ends"
 
 
 class Relay:
@@ -118,6 +120,24 @@ class Relay:
         """Connect anew at once; the virtual port stays, and so does an application's descriptor."""
         if self._connecting is not None:
             self._connecting.cancel()
+
+    def set_modem_lines(self, dtr: bool | None, rts: bool | None) -> None:  # noqa: FBT001 - line states
+        """Set the modem lines of the real port; None leaves a line as it is.
+
+        Raises:
+            NotSupportedError: the connection cannot carry modem lines (now).
+        """
+        del dtr, rts
+        raise NotSupportedError(_NO_LINES_IN_RAW)
+
+    async def send_break(self, milliseconds: int) -> None:
+        """Send a break on the real port and return when it is over.
+
+        Raises:
+            NotSupportedError: the connection cannot carry a break (now).
+        """
+        del milliseconds
+        raise NotSupportedError(_NO_LINES_IN_RAW)
 
     # The steps of a life.
 

@@ -24,6 +24,13 @@ _BUFFER = 4096
 The defaults let megabytes stand between an application and a 9600 baud line: minutes of it.
 """
 
+_UNSENT_LIMIT = 2048
+"""Bytes that the kernel may hold unsent, looked at each time that as many were written.
+
+SO_SNDBUF alone does not bound them: `tcp_sendmsg_locked` (net/ipv4/tcp.c) fills a segment of up to 64 KB before it
+looks at the buffer's size. With one read of the application on top, at most 8 KB stand on this side.
+"""
+
 _KEEPALIVE_IDLE = 4
 _KEEPALIVE_INTERVAL = 2
 _KEEPALIVE_COUNT = 2
@@ -40,6 +47,9 @@ each probe, which this rule sees and that option does not.
 
 _ADDRESS_TIMEOUT = 3.0
 """Seconds for one name resolution, and for the connection attempts to all addresses of a name together."""
+
+_TCP_NOTSENT_LOWAT = 25  # include/uapi/linux/tcp.h
+_SIOCOUTQNSD = 0x894B  # include/uapi/linux/sockios.h
 
 # struct tcp_info of include/uapi/linux/tcp.h: tcpi_retransmits and tcpi_probes are its bytes 2 and 3,
 # tcpi_last_ack_recv (milliseconds) is the 13th of the 32-bit fields that begin at byte 8.
@@ -101,6 +111,8 @@ class RawRemote:
         self._socket = connection
         self._events = events
         self._channel = ByteChannel(loop, connection.fileno(), self)
+        self._written = 0
+        """Since the last look at the send queue."""
         self._watch: asyncio.TimerHandle | None = None
         self.address = address
         self._channel.resume_reading()
@@ -108,6 +120,11 @@ class RawRemote:
     def write(self, data: bytes) -> None:
         """Send now what the kernel takes; see `Remote`."""
         self._channel.write(data)
+        self._written += len(data)
+        if self._written >= _UNSENT_LIMIT:
+            self._written = 0
+            if self._queued(_SIOCOUTQNSD) >= _UNSENT_LIMIT:
+                self._channel.wait_until_writable()
         if self._watch is None:
             self._watch = self._loop.call_later(_WATCH_INTERVAL, self._look_for_death)
 
@@ -124,7 +141,7 @@ class RawRemote:
         if self._watch is not None:
             self._watch.cancel()
         self._channel.stop()
-        lost = self._channel.unwritten + self._unacknowledged()
+        lost = self._channel.unwritten + self._queued(termios.TIOCOUTQ)
         self._socket.close()
         return lost
 
@@ -155,7 +172,7 @@ class RawRemote:
     def _look_for_death(self) -> None:
         """Run each second, but only while something sent is not acknowledged: an idle port costs nothing."""
         self._watch = None
-        if self._unacknowledged() == 0 and self._channel.unwritten == 0:
+        if self._queued(termios.TIOCOUTQ) == 0 and self._channel.unwritten == 0:
             return
         information = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
         retransmits, probes, silent_milliseconds = _TCP_INFO.unpack_from(information)
@@ -170,10 +187,10 @@ class RawRemote:
             return
         self._watch = self._loop.call_later(_WATCH_INTERVAL, self._look_for_death)
 
-    def _unacknowledged(self) -> int:
-        """Bytes in the send queue, SIOCOUTQ (tcp(7)); 0 once the connection is reset."""
+    def _queued(self, request: int) -> int:
+        """Bytes in the send queue (tcp(7)); 0 once the connection is reset."""
         try:
-            return int.from_bytes(fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)), "little")
+            return int.from_bytes(fcntl.ioctl(self._socket, request, bytes(4)), "little")
         except OSError:
             return 0
 
@@ -216,6 +233,7 @@ def _new_socket(family: int) -> socket.socket:
     # The receive buffer counts only when it is set before the connection: the window is negotiated then.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+    connection.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_LIMIT)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE)

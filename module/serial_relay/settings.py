@@ -18,7 +18,7 @@ class SettingsError(Exception):
     """Environment variables that cannot be used, one line of text each."""
 
 
-def _check_directory(value: Path) -> Path:
+def _check_absolute(value: Path) -> Path:
     if not value.is_absolute():
         raise ValueError
     return value
@@ -35,7 +35,7 @@ def _split_methods(value: object) -> object:
     return names
 
 
-_Directory = Annotated[Path, AfterValidator(_check_directory)]
+_AbsolutePath = Annotated[Path, AfterValidator(_check_absolute)]
 
 
 class Settings(BaseSettings):
@@ -43,14 +43,14 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, case_sensitive=True, populate_by_name=True, extra="ignore")
 
-    link_dir: _Directory = Field(
+    link_dir: _AbsolutePath = Field(
         default=Path("/dev"), alias="LINK_DIR", description="an absolute path, the directory of the links"
     )
     serial_gid: int = Field(
         default=10, alias="SERIAL_GID", ge=0, le=2**32 - 2, description="a number of a group, 0-4294967294"
     )
     """Group of the virtual ports by default; 10 is `dialout` on Azure Linux (20 on Debian)."""
-    state_dir: Annotated[_Directory | None, BeforeValidator(lambda value: value or None)] = Field(
+    state_dir: Annotated[_AbsolutePath | None, BeforeValidator(lambda value: value or None)] = Field(
         default=None, alias="STATE_DIR", description="an absolute path, or empty to keep nothing on disk"
     )
     """Where the last good document is kept."""
@@ -76,6 +76,10 @@ class Settings(BaseSettings):
         description="an address of this machine, 0.0.0.0 for all of them",
     )
     """Loopback, because a plain Linux machine needs no more; in a container only 0.0.0.0 is reached from outside."""
+    health_socket: Annotated[_AbsolutePath | None, BeforeValidator(lambda value: value or None)] = Field(
+        default=None, alias="HEALTH_SOCKET", description="an absolute path of a socket, or empty for none"
+    )
+    """What `python -m serial_relay.health` asks."""
 
 
 def read_settings() -> Settings:

@@ -77,6 +77,23 @@ class Supervisor:
         """
         self._running(name).restart()
 
+    def set_modem_lines(self, name: str, dtr: bool | None, rts: bool | None) -> None:  # noqa: FBT001 - line states
+        """Set the modem lines of the real port; None leaves a line as it is.
+
+        Raises:
+            UnknownPortError: no such port is running.
+            NotSupportedError: its connection cannot carry modem lines (now); the text says why.
+        """
+        self._running(name).set_modem_lines(dtr, rts)
+
+    async def send_break(self, name: str, milliseconds: int) -> None:
+        """Send a break on the real port and return when it is over.
+
+        Raises:
+            UnknownPortError, NotSupportedError: as with `set_modem_lines`.
+        """
+        await self._running(name).send_break(milliseconds)
+
     def _running(self, name: str) -> Relay:
         port = self._ports.get(name)
         if port is None or port.relay is None:

@@ -1,0 +1,114 @@
+"""The command line: `python -m serial_relay` in an IoT Edge module, with `--desired FILE` anywhere else."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import uvloop
+
+from serial_relay import __version__, health
+from serial_relay import log as log_format
+from serial_relay.inotify import Inotify
+from serial_relay.links import LinkDirectory, LinkError
+from serial_relay.service import Service
+from serial_relay.settings import Settings, SettingsError, read_settings
+from serial_relay.twin import Twin
+
+log = logging.getLogger(__name__)
+
+_EXIT_USAGE = 2
+
+_DESCRIPTION = """\
+Virtual serial ports, relayed over TCP to the host that owns the devices.
+
+As an IoT Edge module it takes its ports from the module twin. With --desired it takes the same desired properties
+from a file, follows its changes, and needs no IoT Edge:
+
+  {"host": "172.18.246.137", "serialPorts": {"ttyVirtS0": {"tcpPort": 5002}}}
+"""
+
+_ENVIRONMENT = """\
+environment:
+  LINK_DIR         where the links are made (/dev)
+  SERIAL_GID       group of the virtual ports by default, a number (10)
+  STATE_DIR        where the last good configuration is kept (nowhere)
+  RuntimeLogLevel  fatal, error, warning, info or debug (info)
+  ALLOWED_METHODS  direct methods that may be called, with commas between (all)
+  METRICS_ADDRESS, METRICS_PORT  where Prometheus metrics are served (127.0.0.1, 9600; port 0: nowhere)
+  HEALTH_SOCKET    Unix socket that `python -m serial_relay.health` asks (none)
+"""
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; the exit status is 0 then, 1 when it cannot start, 2 for wrong settings."""
+    parser = argparse.ArgumentParser(
+        prog="serial_relay",
+        description=_DESCRIPTION,
+        epilog=_ENVIRONMENT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--desired", type=Path, metavar="FILE", help="desired properties, a JSON file")
+    parser.add_argument(
+        "--reported", type=Path, metavar="FILE", help="write the reported properties there (with --desired)"
+    )
+    parser.add_argument("--version", action="version", version=f"serial_relay {__version__}")
+    arguments = parser.parse_args()
+    if arguments.reported and not arguments.desired:
+        parser.error("--reported goes with --desired")
+    if not arguments.desired and "IOTEDGE_WORKLOADURI" not in os.environ:
+        parser.error("this is not an IoT Edge module (no IOTEDGE_WORKLOADURI): --desired FILE is needed")
+    try:
+        settings = read_settings()
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return _EXIT_USAGE
+    log_format.configure(settings.log_level)
+    log.info("serial_relay %s starts, links in %s", __version__, settings.link_dir)
+    try:
+        uvloop.run(_serve(settings, arguments.desired, arguments.reported))
+    except LinkError as error:
+        log.critical("%s", error)
+        return 1
+    log.info("stopped")
+    return 0
+
+
+async def _serve(settings: Settings, desired: Path | None, reported: Path | None) -> None:
+    loop = asyncio.get_running_loop()
+    with ExitStack() as cleanup:
+        watches = Inotify(loop)
+        cleanup.callback(watches.close)
+        links = LinkDirectory(settings.link_dir)
+        cleanup.callback(links.close)
+        service = Service(_twin(watches, desired, reported), settings, links, watches)
+        if settings.health_socket is not None:
+            answering = await health.serve(settings.health_socket)
+            cleanup.callback(answering.close)
+        running = loop.create_task(service.run())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, running.cancel)
+        await asyncio.wait({running})
+        if not running.cancelled():
+            running.result()
+
+
+def _twin(watches: Inotify, desired: Path | None, reported: Path | None) -> Twin:
+    """Import only what is used: without IoT Edge its SDK need not be there, and takes no memory."""
+    if desired is None:
+        from serial_relay.edge import EdgeTwin  # noqa: PLC0415
+
+        return EdgeTwin()
+    from serial_relay.file_twin import FileTwin  # noqa: PLC0415
+
+    return FileTwin(desired, reported, watches)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
