@@ -9,15 +9,10 @@ from __future__ import annotations
 from rfc2217.com_port_option import (
     COMMANDS,
     ComPortCommand,
-    Control,
     FlowControlResume,
     FlowControlSuspend,
-    LineState,
-    ModemState,
     NotifyLineState,
     NotifyModemState,
-    Parity,
-    Purge,
     PurgeData,
     Role,
     SetBaudRate,
@@ -28,9 +23,9 @@ from rfc2217.com_port_option import (
     SetParity,
     SetStopSize,
     Signature,
-    StopSize,
     UnrecognizedCommand,
 )
+from rfc2217.com_port_values import Control, LineState, ModemState, Parity, Purge, StopSize
 from rfc2217.connection import ComPortAgreed, ComPortRefused, Connection, Event
 from rfc2217.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from rfc2217.signature import AccessServerSignature, DeviceState
