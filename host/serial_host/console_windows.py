@@ -1,0 +1,46 @@
+"""Ends the server cleanly when its console window is closed, the user logs off or Windows shuts down.
+
+Python turns Ctrl-C and Ctrl-Break into signals; these three events it leaves to the system, which ends the process as soon
+as the handler returns.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform != "win32":
+    raise ImportError("only for Windows")
+
+import contextlib
+import ctypes
+import threading
+from collections.abc import Callable, Iterator
+from ctypes import wintypes
+
+_CLOSE, _LOGOFF, _SHUTDOWN = 2, 5, 6
+_GRACE_SECONDS = 4.5
+"""Windows ends the process 5 s after the event whatever the handler does."""
+
+_Handler = ctypes.WINFUNCTYPE(wintypes.BOOL, wintypes.DWORD)
+_set_handler = ctypes.WinDLL("kernel32", use_last_error=True).SetConsoleCtrlHandler
+
+
+@contextlib.contextmanager
+def closing_handled(stop: Callable[[], object]) -> Iterator[None]:
+    """Call `stop` from another thread on such an event, and hold the event until the block is left."""
+    left = threading.Event()
+
+    def handle(event: int) -> bool:
+        if event not in (_CLOSE, _LOGOFF, _SHUTDOWN):
+            return False
+        stop()
+        left.wait(_GRACE_SECONDS)
+        return True
+
+    handler = _Handler(handle)
+    _set_handler(handler, True)
+    try:
+        yield
+    finally:
+        left.set()
+        _set_handler(handler, False)

@@ -1,0 +1,96 @@
+"""The control channel as a Unix domain socket."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform == "win32":
+    raise ImportError("not for Windows")
+
+import asyncio
+import contextlib
+import os
+import re
+import socket
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+_ANSWER_SECONDS = 5.0
+_NAME = re.compile(r"serial-host-(\d+)\.sock")
+
+
+def directory() -> Path:
+    """Give the directory of the sockets: below `XDG_RUNTIME_DIR`, else /run for root, else the temporary directory."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime:
+        return Path(runtime) / "serial-host"
+    if os.geteuid() == 0:
+        return Path("/run/serial-host")
+    return Path(tempfile.gettempdir()) / f"serial-host-{os.geteuid()}"
+
+
+async def serve(answer: Callable[[bytes], bytes], request_size: int) -> None:
+    """Answer each connection's one request until cancelled. Raises `OSError`."""
+    path = _own(directory()) / f"serial-host-{os.getpid()}.sock"
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, ValueError, TimeoutError):
+            request = await asyncio.wait_for(reader.readline(), _ANSWER_SECONDS)
+            writer.write(answer(request))
+            await asyncio.wait_for(writer.drain(), _ANSWER_SECONDS)
+        writer.close()
+
+    path.unlink(missing_ok=True)
+    server = await asyncio.start_unix_server(connected, path, limit=request_size)
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        server.close()
+        path.unlink(missing_ok=True)
+
+
+def _own(path: Path) -> Path:
+    path.mkdir(mode=0o700, exist_ok=True)
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise PermissionError(f"{path} is not a directory that this user alone may enter; remove it")
+    return path
+
+
+def running() -> list[int]:
+    """Give the process ids that have a socket; what a killed server left is removed."""
+    found = []
+    with contextlib.suppress(FileNotFoundError):
+        for path in sorted(directory().iterdir()):
+            match = _NAME.fullmatch(path.name)
+            if match is None:
+                continue
+            try:
+                _connect(path).close()
+            except ConnectionRefusedError:
+                path.unlink(missing_ok=True)
+            except OSError:
+                continue
+            else:
+                found.append(int(match[1]))
+    return found
+
+
+def ask(pid: int, request: bytes) -> bytes:
+    """Send a request and give the answer. Raises `OSError`."""
+    with _connect(directory() / f"serial-host-{pid}.sock") as connection, connection.makefile("rb") as answer:
+        connection.sendall(request)
+        return answer.readline()
+
+
+def _connect(path: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(_ANSWER_SECONDS)
+        connection.connect(str(path))
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,97 @@
+r"""The control channel as a named pipe that refuses other computers.
+
+The pipe has Windows' default security descriptor: full access for the account that runs the server, for LocalSystem
+and for administrators; others may not write to it, so they cannot ask.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform != "win32":
+    raise ImportError("only for Windows")
+
+import _winapi
+import asyncio
+import contextlib
+import os
+import re
+import threading
+from collections.abc import Callable
+
+_PREFIX = "\\\\.\\pipe\\"
+_NAME = re.compile(r"serial-host-(\d+)")
+_PIPE_REJECT_REMOTE_CLIENTS = 0x00000008
+_FILE_FLAG_FIRST_PIPE_INSTANCE = 0x00080000
+_BUFFER = 65536
+_CONNECTED = 535
+"""ERROR_PIPE_CONNECTED: the client came between making the pipe and waiting for it."""
+
+
+def _path(pid: int) -> str:
+    return f"{_PREFIX}serial-host-{pid}"
+
+
+async def serve(answer: Callable[[bytes], bytes], request_size: int) -> None:
+    """Answer each connection's one request until cancelled. Raises `OSError`."""
+    loop = asyncio.get_running_loop()
+    pipe = _winapi.CreateNamedPipe(
+        _path(os.getpid()),
+        _winapi.PIPE_ACCESS_DUPLEX | _FILE_FLAG_FIRST_PIPE_INSTANCE,
+        _winapi.PIPE_WAIT | _PIPE_REJECT_REMOTE_CLIENTS,
+        1,
+        _BUFFER,
+        _BUFFER,
+        0,
+        _winapi.NULL,
+    )
+
+    async def on_loop(request: bytes) -> bytes:
+        return answer(request)
+
+    def talk() -> None:
+        while True:
+            try:
+                _winapi.ConnectNamedPipe(pipe)
+            except OSError as error:
+                if error.winerror != _CONNECTED:
+                    return
+            with contextlib.suppress(OSError, RuntimeError):
+                request = b""
+                while not request.endswith(b"\n") and len(request) < request_size:
+                    request += _winapi.ReadFile(pipe, request_size)[0]
+                text = asyncio.run_coroutine_threadsafe(on_loop(request), loop).result()
+                _winapi.WriteFile(pipe, text)
+                # The client closes its end when it has the answer; disconnecting earlier would take it away.
+                _winapi.ReadFile(pipe, 1)
+            with contextlib.suppress(OSError):
+                _disconnect(pipe)
+
+    # A daemon, because nothing but the end of the process wakes a thread that waits for a client.
+    threading.Thread(target=talk, name="control", daemon=True).start()
+    await loop.create_future()
+
+
+def _disconnect(pipe: int) -> None:
+    import ctypes  # noqa: PLC0415
+
+    ctypes.WinDLL("kernel32").DisconnectNamedPipe(ctypes.c_void_p(pipe))
+
+
+def running() -> list[int]:
+    """Give the process ids that have a pipe."""
+    matches = (_NAME.fullmatch(name) for name in os.listdir(_PREFIX))  # noqa: PTH208  # no path: pathlib normalises it
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def ask(pid: int, request: bytes) -> bytes:
+    """Send a request and give the answer. Raises `OSError`."""
+    with open(_path(pid), "r+b", buffering=0) as pipe:  # noqa: PTH123  # a pipe is no path
+        pipe.write(request)
+        answer = b""
+        while not answer.endswith(b"\n"):
+            part = pipe.read(_BUFFER)
+            if not part:
+                break
+            answer += part
+        return answer

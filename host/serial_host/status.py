@@ -1,0 +1,120 @@
+"""What one served port is doing, for `serial_host status`.
+
+A `PortStatus` is written by its `PortServer` alone. Times are Unix seconds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    """Where the COM port stands."""
+
+    OPENING = "opening"
+    """Not opened yet."""
+    OPEN = "open"
+    IDLE = "idle"
+    """`open = "on_client"`, and no client is there."""
+    ABSENT = "absent"
+    """It cannot be opened or was lost; it is tried again."""
+    INVALID = "invalid"
+    """Its entry in the configuration is faulty."""
+
+
+@dataclass(slots=True)
+class PortStatus:
+    """Everything that is known of one entry."""
+
+    name: str
+    """As configured: `COM3`, or what a USB adapter is found by."""
+    tcp_port: int | None
+    protocol: str | None
+    state: State = State.OPENING
+    since: float = field(default_factory=time.time)
+    """Of the last change of `state`."""
+    device: str | None = None
+    """The operating system's name of the open port."""
+    line: str | None = None
+    """The settings in force, `9600 8N1`."""
+    listening: list[str] = field(default_factory=list)
+    not_listening: list[str] = field(default_factory=list)
+    """Why it does not listen everywhere it should, a message each."""
+    client: str | None = None
+    client_since: float | None = None
+    connects: int = 0
+    refused: int = 0
+    """Connections that were turned away: not allowed, or the port has a client or no device."""
+    bytes_to_device: int = 0
+    """Taken from clients and given to the driver."""
+    bytes_from_device: int = 0
+    discarded_to_device: int = 0
+    """Taken from clients, but the device was lost before the driver took them."""
+    discarded_from_device: int = 0
+    """Received from the device while no client was there."""
+    overruns: int = 0
+    """Received by the hardware but lost, because neither it nor the driver could hold them (Windows: occasions)."""
+    last_error: str | None = None
+    last_error_at: float | None = None
+
+    def fail(self, message: str) -> bool:
+        """Note an error; gives whether it differs from the one before."""
+        new = message != self.last_error
+        self.last_error, self.last_error_at = message, time.time()
+        return new
+
+    def enter(self, state: State) -> None:
+        """Note a change of state."""
+        if state is not self.state:
+            self.state, self.since = state, time.time()
+
+    def as_json(self) -> dict[str, Any]:
+        """Give all fields under their names."""
+        return dataclasses.asdict(self)
+
+
+_COLUMNS = ("PORT", "TCP", "STATE", "LINE", "CLIENT", "TO DEVICE", "FROM DEVICE", "DISCARDED", "OVERRUNS")
+
+
+def table(server: Mapping[str, Any]) -> str:
+    """Lay out one server's answer to `status` for people."""
+    rows = [_COLUMNS, *(_row(port) for port in server["ports"])]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    lines = [
+        f"serial_host {server['version']}, process {server['pid']}, running since {_time(server['started_at'])}"
+    ]
+    lines += [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    lines += [
+        f"{port['name']}: {_time(port['last_error_at'])} {port['last_error']}"
+        for port in server["ports"]
+        if port["last_error"] is not None
+    ]
+    lines += [f"{port['name']}: {problem}" for port in server["ports"] for problem in port["not_listening"]]
+    return "\n".join(lines)
+
+
+def _row(port: Mapping[str, Any]) -> Sequence[str]:
+    name = port["name"] if port["device"] in (None, port["name"]) else f"{port['name']} ({port['device']})"
+    return (
+        name,
+        str(port["tcp_port"] or "-"),
+        port["state"],
+        port["line"] or "-",
+        port["client"] or "-",
+        str(port["bytes_to_device"]),
+        str(port["bytes_from_device"]),
+        str(port["discarded_to_device"] + port["discarded_from_device"]),
+        str(port["overruns"]),
+    )
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
