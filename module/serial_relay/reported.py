@@ -138,6 +138,20 @@ def merge_patch(held: Document, wanted: Document) -> dict[str, Any]:
     return patch
 
 
+def apply_merge_patch(held: Document, patch: Document) -> dict[str, Any]:
+    """Give what a patch (RFC 7396) makes of a held document."""
+    merged = dict(held)
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping):
+            below = merged.get(key)
+            merged[key] = apply_merge_patch(below if isinstance(below, Mapping) else {}, value)
+        else:
+            merged[key] = value
+    return merged
+
+
 class _Anything:
     """Equal to nothing: a value that the other side may or may not hold."""
 

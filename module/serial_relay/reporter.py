@@ -108,7 +108,7 @@ class Reporter:
         if not self._synchronised:
             self._synchronised = True
             self._counters_at = now + self._interval
-        self._changed_at = now
+        self._changed_at = now + _SETTLE
         self._not_before = now
         self._retry = _FIRST_RETRY
 
@@ -127,9 +127,10 @@ class Reporter:
         if (due := self.next_due(now)) is None or due > now:
             return None
         section = self._fitted(statuses)
-        counters_due = self._counters_at <= now
+        whole = self._held is None
         held = unknown_section(self._names | statuses.keys()) if self._held is None else self._held
-        urgency = _Urgency.PROMPT if self._held is None else _urgency(held, section)
+        urgency = _Urgency.PROMPT if whole else _urgency(held, section)
+        counters_due = self._counters_at <= now
         paid = urgency >= _Urgency.CALM
         if paid and (wait := self._bucket.wait(now, 1 + (RESERVE if urgency is _Urgency.CALM else 0))):
             self._changed_at = now + wait
@@ -138,7 +139,7 @@ class Reporter:
             paid = False
         else:
             self._changed_at = None
-        if counters_due:
+        if counters_due or whole:
             self._counters_at = now + self._interval
         else:
             section = _without_slow_changes(held, section)

@@ -1,0 +1,260 @@
+"""Prometheus metrics of the ports, at `http://<module>:9600/metrics`, where IoT Edge's metrics collector asks.
+
+Values are read when somebody asks, on the event loop's thread; parsing the request and formatting the answer have
+threads of their own. A port that is in use is a warning: metrics are never worth a serial port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from serial_relay.status import PortStatus, State
+
+log = logging.getLogger(__name__)
+
+Statuses = Callable[[], Mapping[str, PortStatus]]
+
+_MAX_REQUESTS = 8
+"""Requests in work at once; a further one is closed at once."""
+
+_REQUEST_TIMEOUT = 10.0
+"""Seconds that a client may take for each step of its request."""
+
+_LOOP_TIMEOUT = 5.0
+"""Seconds for the event loop to give the values."""
+
+
+def serve(
+    address: IPv4Address | IPv6Address, port: int, statuses: Statuses, *, version: str
+) -> Callable[[], None]:
+    """Serve metrics from the running event loop; call what is returned to end that.
+
+    `statuses` is called on the event loop's thread. Never raises: without a free port there are no metrics.
+    """
+    loop = asyncio.get_running_loop()
+    registry = CollectorRegistry()
+    registry.register(_OnLoop(PortCollector(statuses, version), loop))
+    ProcessCollector(registry=registry)
+    try:
+        server = _Server((str(address), port), make_wsgi_app(registry))
+    except OSError as error:
+        log.warning(
+            "no metrics: cannot listen at %s port %d: %s; METRICS_PORT names another port, 0 for none",
+            address,
+            port,
+            error.strerror or error,
+        )
+        return lambda: None
+    loop.add_reader(server.fileno(), server.handle_request)
+    log.info(
+        "metrics at http://%s:%d/metrics",
+        f"[{address}]" if address.version == 6 else address,
+        server.server_port,
+    )
+
+    def close() -> None:
+        loop.remove_reader(server.fileno())
+        server.server_close()
+
+    return close
+
+
+class PortCollector(Collector):
+    """Port statuses as metrics; the label `port` is the port's name."""
+
+    def __init__(self, statuses: Statuses, version: str) -> None:
+        self._statuses = statuses
+        self._version = version
+
+    def collect(self) -> Iterable[Metric]:
+        """Give all metrics of this moment."""
+        statuses = self._statuses()
+        yield InfoMetricFamily("serial_relay", "The program", {"version": self._version})
+        yield _gauge(
+            "connected",
+            "1 while connected to the serial server",
+            statuses,
+            lambda status: status.state is State.CONNECTED,
+        )
+        yield _gauge(
+            "application_open",
+            "1 while an application has the port open",
+            statuses,
+            lambda status: status.application_open,
+        )
+        yield _gauge(
+            "config_error",
+            "1 while the port's desired properties cannot be used",
+            statuses,
+            lambda status: status.config_error is not None,
+        )
+        yield _gauge(
+            "state_timestamp_seconds",
+            "Unix time of the last change of state",
+            statuses,
+            lambda status: status.since,
+        )
+        yield _gauge(
+            "round_trip_seconds",
+            "Round trip of the last heartbeat",
+            statuses,
+            lambda status: status.round_trip_seconds,
+        )
+        yield _counter("connects", "Connections that became usable", statuses, lambda status: status.connects)
+        yield _counter(
+            "to_device_bytes",
+            "Bytes written to the connection",
+            statuses,
+            lambda status: status.bytes_to_device,
+        )
+        yield _counter(
+            "from_device_bytes",
+            "Bytes received from the connection",
+            statuses,
+            lambda status: status.bytes_from_device,
+        )
+        yield _states(statuses)
+        yield _last_errors(statuses)
+        yield _discarded(statuses)
+        yield _modem_lines(statuses)
+
+
+def _gauge(
+    name: str, text: str, statuses: Mapping[str, PortStatus], value: Callable[[PortStatus], float | None]
+) -> Metric:
+    family = GaugeMetricFamily(f"serial_relay_port_{name}", text, labels=["port"])
+    for port, status in statuses.items():
+        if (number := value(status)) is not None:
+            family.add_metric([port], number)
+    return family
+
+
+def _counter(
+    name: str, text: str, statuses: Mapping[str, PortStatus], value: Callable[[PortStatus], int]
+) -> Metric:
+    family = CounterMetricFamily(f"serial_relay_port_{name}", text, labels=["port"])
+    for port, status in statuses.items():
+        family.add_metric([port], value(status))
+    return family
+
+
+def _states(statuses: Mapping[str, PortStatus]) -> Metric:
+    family = GaugeMetricFamily(
+        "serial_relay_port_state", "1 for the state that the port is in", labels=["port", "state"]
+    )
+    for port, status in statuses.items():
+        for state in State:
+            family.add_metric([port, state.value], status.state is state)
+    return family
+
+
+def _last_errors(statuses: Mapping[str, PortStatus]) -> Metric:
+    family = GaugeMetricFamily(
+        "serial_relay_port_last_error_timestamp_seconds",
+        "Unix time of the last error",
+        labels=["port", "code"],
+    )
+    for port, status in statuses.items():
+        if error := status.last_error:
+            family.add_metric([port, error.code.value], error.at)
+    return family
+
+
+def _discarded(statuses: Mapping[str, PortStatus]) -> Metric:
+    family = CounterMetricFamily(
+        "serial_relay_port_discarded_bytes", "Bytes that were not delivered", labels=["port", "reason"]
+    )
+    for port, status in statuses.items():
+        for reason in ("closed", "disconnected", "overrun"):
+            family.add_metric([port, reason], getattr(status.discarded, reason))
+    return family
+
+
+def _modem_lines(statuses: Mapping[str, PortStatus]) -> Metric:
+    family = GaugeMetricFamily(
+        "serial_relay_port_modem_line", "1 while the modem line is on", labels=["port", "line"]
+    )
+    for port, status in statuses.items():
+        for line in ("cts", "dsr", "ri", "cd") if status.modem else ():
+            family.add_metric([port, line], getattr(status.modem, line))
+    return family
+
+
+class _OnLoop(Collector):
+    """Collects on the event loop's thread for a caller in another."""
+
+    def __init__(self, collector: Collector, loop: asyncio.AbstractEventLoop) -> None:
+        self._collector = collector
+        self._loop = loop
+
+    def describe(self) -> Iterable[Metric]:
+        """Say nothing of names: asking for them here would wait for the loop that registers this."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        collected: concurrent.futures.Future[list[Metric]] = concurrent.futures.Future()
+
+        def collect() -> None:
+            try:
+                collected.set_result(list(self._collector.collect()))
+            except Exception as error:  # noqa: BLE001 - it is the asking thread's to handle
+                collected.set_exception(error)
+
+        self._loop.call_soon_threadsafe(collect)
+        return collected.result(_LOOP_TIMEOUT)
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = _REQUEST_TIMEOUT
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing of requests."""
+
+
+class _Server(socketserver.ThreadingMixIn, WSGIServer):
+    """A WSGI server that an event loop drives: call `handle_request` when its socket is readable."""
+
+    daemon_threads = True
+    block_on_close = False
+    timeout = 0
+
+    def __init__(self, address: tuple[str, int], app: Any) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._slots = threading.BoundedSemaphore(_MAX_REQUESTS)
+        super().__init__(address, _Handler)
+        self.socket.setblocking(False)
+        self.set_app(app)
+
+    def server_bind(self) -> None:
+        # http.server would look the address up in DNS here, which takes long where there is none.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.socket.getsockname()[:2]
+        self.setup_environ()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._slots.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._slots.release()
+
+    def handle_error(self, _request: Any, client_address: Any) -> None:
+        log.debug("metrics request of %s failed", client_address)
