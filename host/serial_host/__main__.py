@@ -17,7 +17,7 @@ from typing import Any
 
 import serial_host
 from serial_host import config, control, log
-from serial_host.port import ComPort, ComPortEvents, FlowControl, OpenComPort, Parity
+from serial_host.port import FlowControl, Parity
 from serial_host.server import Served, Server
 from serial_host.traffic import Traffic
 
@@ -58,27 +58,10 @@ def _run(options: argparse.Namespace) -> int:
     else:
         entry = {"device": options.device, "tcp_port": options.tcp_port, **_port_keys(options)}
         configuration = config.Config((config.parse_port(entry, "", flags=True),))
-    ports = [Served(port, _opener(port)) for port in configuration.ports]
-    return _serve(options, ports, configuration.faults)
-
-
-def _opener(port: config.PortConfig) -> OpenComPort:
     from serial_host import com_port  # noqa: PLC0415  # a simulated port needs no pyserial
 
-    async def open_port(events: ComPortEvents) -> ComPort:
-        if port.match is None:
-            device = port.device or ""
-        else:
-            match = port.match
-            present = await asyncio.to_thread(com_port.present_ports)
-            device = com_port.find_port(
-                present, vid=match.vid, pid=match.pid, serial_number=match.serial, location=match.location
-            )
-        return await com_port.open_serial_port(
-            device, port.line, events, dtr=port.dtr, rts=port.rts, rs485=port.rs485
-        )
-
-    return open_port
+    ports = [Served(port, com_port.opener(port)) for port in configuration.ports]
+    return _serve(options, ports, configuration.faults)
 
 
 def _simulate(options: argparse.Namespace) -> int:

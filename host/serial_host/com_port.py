@@ -20,6 +20,7 @@ import serial.rs485
 from serial.tools import list_ports
 
 from serial_host.com_port_threads import ThreadPump
+from serial_host.config import PortConfig, UsbMatch
 from serial_host.port import (
     ComPort,
     ComPortError,
@@ -28,6 +29,7 @@ from serial_host.port import (
     LineErrors,
     LineSettings,
     ModemLines,
+    OpenComPort,
     Parity,
 )
 from serial_host.pump import Pump
@@ -170,39 +172,39 @@ if sys.platform != "win32":
     _FAILURES += (termios.error,)
 
 
-async def open_serial_port(
-    device: str,
-    line: LineSettings,
-    events: ComPortEvents,
-    *,
-    dtr: bool = True,
-    rts: bool = True,
-    rs485: bool = False,
-    threads: bool = False,
-) -> ComPort:
-    """Open a COM port for us alone.
+def opener(config: PortConfig, *, threads: bool = False) -> OpenComPort:
+    """Give what opens the configured port, looked up by its USB identity each time; `threads` as in `SerialComPort`."""
 
-    Raises:
-        ComPortError: it is not there, is held by another program, or does not accept the settings.
-    """
+    async def open_port(events: ComPortEvents) -> ComPort:
+        device = config.device
+        if device is None:
+            device = find_port(await asyncio.to_thread(present_ports), config.match or UsbMatch())
+        port = await asyncio.to_thread(_open, device, config)
+        try:
+            return SerialComPort(port, events, threads=threads)
+        except OSError as error:
+            port.close()
+            raise ComPortError(_why_not_open(device, error)) from error
+
+    return open_port
+
+
+def _open(device: str, config: PortConfig) -> serial.Serial:
     port = serial.Serial(timeout=None, write_timeout=None, exclusive=True)
     port.port = device
-    port.dtr = dtr
-    port.rts = rts
+    port.dtr = config.dtr
+    port.rts = config.rts
     if sys.platform != "win32":
-        port.inter_byte_timeout = 0  # VMIN 1: a read that finds nothing then says so, 0 bytes mean a hang-up
-    if rs485:
+        # VMIN 1: a read that finds nothing then says so, and 0 bytes mean a hang-up.
+        port.inter_byte_timeout = 0
+    if config.rs485:
         port.rs485_mode = serial.rs485.RS485Settings()
     try:
-        _set_line(port, line)
-        await asyncio.to_thread(port.open)
+        _set_line(port, config.line)
+        port.open()
     except _FAILURES as error:
         raise ComPortError(_why_not_open(device, error)) from error
-    try:
-        return SerialComPort(port, events, threads=threads)
-    except OSError as error:
-        port.close()
-        raise ComPortError(_why_not_open(device, error)) from error
+    return port
 
 
 def _set_line(port: serial.Serial, line: LineSettings) -> None:
@@ -238,42 +240,27 @@ def _why_not_open(device: str, error: Exception) -> str:
     return f"{device} cannot be opened: {text}"
 
 
-def find_port(
-    ports: Sequence[PortIdentity],
-    *,
-    vid: int | None,
-    pid: int | None,
-    serial_number: str | None,
-    location: str | None,
-) -> str:
-    """Give the device name of the one port that has all the given traits (None: any).
+def find_port(ports: Sequence[PortIdentity], match: UsbMatch) -> str:
+    """Give the device name of the one port that `match` describes.
 
     Raises:
-        ComPortError: no port has them, or several.
+        ComPortError: no port has these traits, or several have.
     """
-    wanted = {
-        "vid": None if vid is None else f"{vid:04x}",
-        "pid": None if pid is None else f"{pid:04x}",
-        "serial": None if serial_number is None else serial_number.casefold(),
-        "location": None if location is None else location.casefold(),
-    }
     found = [
         port.device
         for port in ports
-        if all(value in (None, _trait(port, name)) for name, value in wanted.items())
+        if (match.vid in (None, port.vid) and match.pid in (None, port.pid))
+        and _same(match.serial, port.serial)
+        and _same(match.location, port.location)
     ]
     if len(found) == 1:
         return found[0]
-    description = ", ".join(f"{name} {value}" for name, value in wanted.items() if value is not None)
     if not found:
-        raise ComPortError(f"no port with {description} is there")
+        raise ComPortError(f"no port with the USB identity {match} is there")
     raise ComPortError(
-        f"{len(found)} ports have {description}: {', '.join(found)}; add serial or location to match"
+        f"{len(found)} ports have the USB identity {match}: {', '.join(found)}; add serial or location to match"
     )
 
 
-def _trait(port: PortIdentity, name: str) -> str | None:
-    value = getattr(port, name)
-    if value is None:
-        return None
-    return f"{value:04x}" if isinstance(value, int) else value.casefold()
+def _same(wanted: str | None, actual: str | None) -> bool:
+    return wanted is None or (actual is not None and wanted.casefold() == actual.casefold())

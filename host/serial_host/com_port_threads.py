@@ -122,10 +122,15 @@ class ThreadPump:
 
     def _read_all(self) -> None:
         while not self._stopped:
-            data = self._port.read(1)
-            if not data:
-                continue
+            # Asked before each read, because pyserial's read asks too, and throws the error flags away.
             waiting = self._received_waiting()
+            if not waiting:
+                data = self._port.read(1)
+                if not data:
+                    continue
+                waiting = self._received_waiting()
+            else:
+                data = b""
             if waiting:
                 data += self._port.read(min(waiting, READ_SIZE))
             with self._changed:
