@@ -33,6 +33,7 @@ MAX_PORTS = 64
 DEFAULT_REPORT_INTERVAL = 3600.0
 """Seconds."""
 
+_UNQUOTED = re.compile(r"\s*[+-]?\d+(\.\d*)?\s*|true|false")
 _MAX_LISTED = 20  # faults outside ports, and warnings
 
 
@@ -136,7 +137,6 @@ def parse(
         return None
     notes = _Notes()
     top, faults = _read_top(document, notes)
-    version = document.get("$version")
     ports: dict[str, PortConfig] = {}
     port_faults: dict[str, ConfigFault] = {}
     if isinstance(entries, Mapping):
@@ -154,7 +154,7 @@ def parse(
         )
         ports.update(last_good)
     return Desired(
-        version=version if isinstance(version, int) else None,
+        version=_version(document),
         ports=ports,
         port_faults=port_faults,
         faults=_bounded_faults(faults),
@@ -240,6 +240,11 @@ def _read_top(document: Mapping[str, Any], notes: _Notes) -> tuple[_Top, list[Co
     return _Top.model_validate(known), faults
 
 
+def _version(document: Mapping[str, Any]) -> int | None:
+    version = document.get("$version")
+    return version if isinstance(version, int) and not isinstance(version, bool) else None
+
+
 def _read_port(
     name: str,
     entry: object,
@@ -318,7 +323,8 @@ def _expected(model: type[BaseModel], error: ErrorDetails) -> str:
     if (
         not hint
         and isinstance(value, str)
-        and re.fullmatch(r"\s*[+-]?\d+(\.\d*)?\s*|true|false", value[:MAX_SHOWN])
+        and '"' not in description
+        and _UNQUOTED.fullmatch(value[:MAX_SHOWN])
     ):
         hint = "write it without quotes"
     elif not hint and isinstance(value, int) and description.startswith("an octal string"):
