@@ -34,6 +34,10 @@ from serial_relay.virtual_port import VirtualPortEvents
 
 log = logging.getLogger(__name__)
 
+_WHAT_TO_DO = (
+    " (in a container: GroupAdd lets it give the port to a group, CapAdd CHOWN to any user or group)"
+)
+
 # include/uapi/asm-generic/ioctls.h
 _TIOCGPTN = 0x80045430
 _TIOCSPTLCK = 0x40045431
@@ -99,7 +103,7 @@ class PtyPair:
             try:
                 step()
             except OSError as error:
-                log.warning("%s: cannot set %s: %s", self.slave, wanted, error.strerror)
+                log.warning("%s: cannot set %s: %s%s", self.slave, wanted, error.strerror, _WHAT_TO_DO)
 
     def write(self, data: bytes) -> None:
         """Hand bytes of the device to the application; only while one has the port open."""
