@@ -6,13 +6,16 @@ It knows nothing of twins and methods. Needs Debian's `mosquitto` (2.0 or later)
 from __future__ import annotations
 
 import getpass
+import os
 import re
+import select
 import shutil
 import signal
 import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.edgehub.certificates import ServerCertificate
@@ -37,7 +40,10 @@ class BrokerError(Exception):
 
 
 class Broker:
-    """One mosquitto on one loopback address, with sessions kept in `directory`."""
+    """One mosquitto on one loopback address, with sessions kept in `directory`.
+
+    What clients do is read from mosquitto's log; the callbacks come from any thread, with `lock` (a reentrant one) held.
+    """
 
     def __init__(
         self,
@@ -45,6 +51,7 @@ class Broker:
         directory: Path,
         certificate: ServerCertificate,
         *,
+        lock: AbstractContextManager[object],
         on_connected: Callable[[str], None],
         on_disconnected: Callable[[str], None],
         on_subscribed: Callable[[str, str], None],
@@ -52,10 +59,12 @@ class Broker:
         self.address = address
         self._directory = directory
         self._certificate = certificate
+        self._lock = lock
         self._on_connected = on_connected
         self._on_disconnected = on_disconnected
         self._on_subscribed = on_subscribed
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._unread = b""
         self._log_reader: threading.Thread | None = None
         self._said: deque[str] = deque(maxlen=20)
         self._ready = threading.Event()
@@ -82,9 +91,9 @@ class Broker:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
         )
+        assert process.stderr is not None
+        os.set_blocking(process.stderr.fileno(), False)
         self._process = process
         self._log_reader = threading.Thread(target=self._read_log, args=[process], daemon=True)
         self._log_reader.start()
@@ -158,18 +167,33 @@ class Broker:
             ]
         self._configuration.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-    def _read_log(self, process: subprocess.Popen[str]) -> None:
+    def catch_up(self) -> None:
+        """Take note of all that mosquitto has logged so far: it logs a subscription before it confirms it."""
+        with self._lock:
+            if self._process is None or self._process.stderr is None or self._process.stderr.closed:
+                return
+            while chunk := self._process.stderr.read():
+                *lines, self._unread = (self._unread + chunk).split(b"\n")
+                for line in lines:
+                    self._logged(line.decode(errors="replace"))
+
+    def _read_log(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr is not None
-        with process.stderr:
-            for raw in process.stderr:
-                line = raw.rstrip()
-                self._said.append(line)
-                if line.startswith("mosquitto version") and line.endswith("running"):
-                    self._ready.set()
-                elif found := _CONNECTED.search(line):
-                    self._on_connected(found["client"])
-                elif found := _DISCONNECTED.search(line):
-                    self._on_disconnected(found["client"])
-                elif found := _SUBSCRIBED.search(line):
-                    self._on_subscribed(found["client"], found["topic"])
+        while process.poll() is None:
+            select.select([process.stderr], [], [], 1.0)
+            self.catch_up()
+        self.catch_up()
+        with self._lock:
+            process.stderr.close()
         self._ready.set()
+
+    def _logged(self, line: str) -> None:
+        self._said.append(line)
+        if line.startswith("mosquitto version") and line.endswith("running"):
+            self._ready.set()
+        elif found := _CONNECTED.search(line):
+            self._on_connected(found["client"])
+        elif found := _DISCONNECTED.search(line):
+            self._on_disconnected(found["client"])
+        elif found := _SUBSCRIBED.search(line):
+            self._on_subscribed(found["client"], found["topic"])

@@ -122,6 +122,7 @@ class EdgeHub:
             self.address,
             self.directory,
             certificate,
+            lock=self._changed,
             on_connected=self._client_connected,
             on_disconnected=self._client_disconnected,
             on_subscribed=self._client_subscribed,
@@ -217,6 +218,7 @@ class EdgeHub:
     def connected(self) -> bool:
         """The module is logged in and has subscribed to what it needs to hear of twin changes."""
         with self._changed:
+            self._broker.catch_up()
             return self._connected and _DESIRED_TOPIC + "#" in self._subscriptions
 
     def set_desired(self, document: Mapping[str, Any]) -> int:
@@ -252,6 +254,7 @@ class EdgeHub:
             TimeoutError: no answer in time (IoT Hub's 504).
         """
         with self._changed:
+            self._broker.catch_up()
             if not self._connected or _METHODS_TOPIC + "#" not in self._subscriptions:
                 raise ConnectionError(f"module {self.module} is not connected or takes no direct methods")
             self.method_calls += 1
