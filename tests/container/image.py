@@ -97,6 +97,8 @@ def _trust(directory: Path) -> list[str]:
 
 
 def _revision() -> str:
+    if not shutil.which("git"):
+        return "unknown"
     finished = subprocess.run(
         ["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
     )

@@ -8,6 +8,7 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -102,7 +103,7 @@ def test_a_device_outside_the_allowed_set_is_denied(start_module: StartModule, c
         path
         for path in candidates
         if not subprocess.run(
-            [*NONE, "python3", "-c", open_, path], check=False, capture_output=True
+            [*NONE, sys.executable, "-c", open_, path], check=False, capture_output=True
         ).returncode
     ]
     assert present, f"this machine has none of {candidates} to try"
