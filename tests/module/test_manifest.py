@@ -15,6 +15,7 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT4
 
 from serial_relay import __version__, desired
+from serial_relay.methods import METHOD_NAMES
 from tools.render_manifest import join_create_options, layered, leave_to_device, read_env_file, render
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -215,3 +216,31 @@ def test_the_consumers_options_open_the_ports_without_any_power(manifest: Json) 
     assert host["CapDrop"] == ["ALL"]
     assert host["GroupAdd"] == join_create_options(module_of(manifest)["settings"])["HostConfig"]["GroupAdd"]
     assert not {"Privileged", "CapAdd", "Devices"} & set(host)
+
+
+def test_the_readme_calls_methods_that_exist_and_points_at_files_that_exist() -> None:
+    text = (ROOT / "examples/README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    calls = re.findall(r"-m serial_relay --method-name (\w+) --method-payload '([^']*)'", text)
+    assert len(calls) >= 2
+    for method, payload in calls:
+        assert method in METHOD_NAMES
+        assert isinstance(json.loads(payload), dict)
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(links) >= 6
+    for link in links:
+        assert (ROOT / "examples" / link).is_file(), link
+
+
+def test_the_desired_patches_of_the_readme_are_understood() -> None:
+    text = (ROOT / "examples/README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    patches = [json.loads(patch) for patch in re.findall(r"--desired '([^']*)'", text)]
+    assert len(patches) >= 2
+    merged: Json = {"host": "h", "serialPorts": {"ttyVirtS0": {}}}
+    for patch in patches:
+        for name, port in patch.get("serialPorts", {}).items():
+            if port is None:
+                merged["serialPorts"].pop(name, None)
+            else:
+                merged["serialPorts"].setdefault(name, {}).update(port)
+        merged |= {key: value for key, value in patch.items() if key != "serialPorts"}
+    assert_spotless(merged)
