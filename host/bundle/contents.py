@@ -35,7 +35,7 @@ def lay_out(root: Path, runtime: Runtime, packages: list[Path], *, version: str)
     """
     unpacked = wheels.unpack(packages)
     parts, texts = licences.collect(unpacked, binaries=runtime.files)
-    files = {path.name: _for_windows(path, version) for path in sorted(FOR_THE_ADMINISTRATOR.iterdir())}
+    files = {path.name: for_windows(path, version) for path in sorted(FOR_THE_ADMINISTRATOR.iterdir())}
     for package in OWN_PACKAGES:
         folder = root / package
         for path in (*folder.rglob("*.py"), folder / "py.typed"):
@@ -64,8 +64,8 @@ def require_dlls(files: Mapping[str, bytes]) -> None:
                 raise BuildError(f"{path} needs {dll}, which is neither in the bundle nor part of Windows")
 
 
-def _for_windows(path: Path, version: str) -> bytes:
-    """Give a text file the line ends that Windows' own tools expect, whatever the checkout made of them."""
+def for_windows(path: Path, version: str) -> bytes:
+    """Return a text file for the administrator: version filled in, line ends as Windows' own tools expect them."""
     text = path.read_text("ascii").replace("@VERSION@", version)
     return "\r\n".join(text.splitlines()).encode("ascii") + b"\r\n"
 

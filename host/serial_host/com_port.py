@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import serial
 import serial.rs485
-from serial.tools import list_ports
 
 from serial_host.com_port_threads import ThreadPump
 from serial_host.config import PortConfig, UsbMatch
@@ -65,6 +64,8 @@ class PortIdentity:
 
 def present_ports() -> list[PortIdentity]:
     """List the COM ports that the operating system knows, in natural order. May take tens of milliseconds."""
+    from serial.tools import list_ports  # noqa: PLC0415  # not every Windows lets it be imported, and few need it
+
     return [
         PortIdentity(
             device=port.device,

@@ -160,7 +160,7 @@ class PortConfig(_Frozen):
         if (self.device is None) == (self.match is None):
             raise ValueError("either device or match")
         if self.rs485 and self.flow_control is FlowControl.RTS_CTS:
-            raise ValueError('rs485 drives RTS itself: flow_control other than "rts_cts"')
+            raise ValueError('flow_control other than "rts_cts", because rs485 drives RTS itself')
         return self
 
     @property

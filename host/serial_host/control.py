@@ -64,6 +64,11 @@ def running() -> list[int]:
     return channel.running()
 
 
+def is_running(pid: int) -> bool:
+    """Tell whether this server's channel is there."""
+    return channel.is_running(pid)
+
+
 def ask(pid: int, command: str) -> dict[str, Any]:
     """Send one command and wait for the answer.
 

@@ -33,7 +33,8 @@ def directory() -> Path:
 
 async def serve(answer: Callable[[bytes], bytes], request_size: int) -> None:
     """Answer each connection's one request until cancelled. Raises `OSError`."""
-    path = _own(directory()) / f"serial-host-{os.getpid()}.sock"
+    _own(directory())
+    path = _path(os.getpid())
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, ValueError, TimeoutError):
@@ -51,12 +52,11 @@ async def serve(answer: Callable[[bytes], bytes], request_size: int) -> None:
         path.unlink(missing_ok=True)
 
 
-def _own(path: Path) -> Path:
+def _own(path: Path) -> None:
     path.mkdir(mode=0o700, exist_ok=True)
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
         raise PermissionError(f"{path} is not a directory that this user alone may enter; remove it")
-    return path
 
 
 def running() -> list[int]:
@@ -67,20 +67,34 @@ def running() -> list[int]:
             match = _NAME.fullmatch(path.name)
             if match is None:
                 continue
-            try:
-                _connect(path).close()
-            except ConnectionRefusedError:
-                path.unlink(missing_ok=True)
-            except OSError:
-                continue
-            else:
+            if _answers(path):
                 found.append(int(match[1]))
     return found
 
 
+def is_running(pid: int) -> bool:
+    """Tell whether this process has a socket that answers."""
+    return _answers(_path(pid))
+
+
+def _answers(path: Path) -> bool:
+    try:
+        _connect(path).close()
+    except ConnectionRefusedError:
+        path.unlink(missing_ok=True)
+        return False
+    except OSError:
+        return False
+    return True
+
+
+def _path(pid: int) -> Path:
+    return directory() / f"serial-host-{pid}.sock"
+
+
 def ask(pid: int, request: bytes) -> bytes:
     """Send a request and give the answer. Raises `OSError`."""
-    with _connect(directory() / f"serial-host-{pid}.sock") as connection, connection.makefile("rb") as answer:
+    with _connect(_path(pid)) as connection, connection.makefile("rb") as answer:
         connection.sendall(request)
         return answer.readline()
 

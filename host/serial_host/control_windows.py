@@ -84,6 +84,17 @@ def running() -> list[int]:
     return sorted(int(match[1]) for match in matches if match)
 
 
+def is_running(pid: int) -> bool:
+    """Tell whether this process has a pipe."""
+    try:
+        _winapi.WaitNamedPipe(_path(pid), 1)
+    except FileNotFoundError:
+        return False
+    except OSError:  # busy with another client
+        return True
+    return True
+
+
 def ask(pid: int, request: bytes) -> bytes:
     """Send a request and give the answer. Raises `OSError`."""
     with open(_path(pid), "r+b", buffering=0) as pipe:  # noqa: PTH123  # a pipe is no path

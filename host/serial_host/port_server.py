@@ -63,6 +63,7 @@ class PortServer:
         self._session_changed = asyncio.Event()
         self._starting: set[asyncio.Task[Any]] = set()
         self._overruns_before = 0
+        self._last_refusal: tuple[str, str] | None = None
 
     @property
     def name(self) -> str:
@@ -131,7 +132,7 @@ class PortServer:
         self.update_listener()
 
     def _lose_unsent(self, port: ComPort) -> None:
-        lost = port.unsent
+        lost, self._status.unsent = port.unsent, 0
         if lost:
             self._status.bytes_to_device -= lost
             self._status.discarded_to_device += lost
@@ -189,7 +190,11 @@ class PortServer:
 
     def _refuse(self, peer: str, reason: str) -> None:
         self._status.refused += 1
-        self._log.warning("client %s refused: %s", peer, reason)
+        # A client that tries for ever gets one line, not one for each attempt.
+        refusal = (peer.rpartition(":")[0], reason)
+        if refusal != self._last_refusal:
+            self._last_refusal = refusal
+            self._log.warning("client %s refused: %s", peer, reason)
 
     # What the session says.
 
@@ -208,6 +213,7 @@ class PortServer:
             self._session = None
             present.abort("replaced")
         self._session = session
+        self._last_refusal = None
         self._session_changed.set()
         self._status.connects += 1
         self._status.client, self._status.client_since = session.peer, time.time()
@@ -277,6 +283,7 @@ class PortServer:
         """Give the present status; it changes under the caller."""
         if self._port is not None:
             self._count_overruns(self._port, final=False)
+            self._status.unsent = self._port.unsent
         self._status.listening = self._listener.addresses
         self._status.not_listening = self._listener.problems
         return self._status

@@ -58,6 +58,7 @@ class Server:
 
     async def run(self) -> None:
         """Serve until `stop`, then close every connection and port."""
+        _log.info("serial_host %s, process %d", serial_host.__version__, os.getpid())
         self._interfaces = self._look_up_interfaces()
         tasks = [asyncio.create_task(port.run(), name=port.name) for port in self._ports]
         watch = asyncio.create_task(self._watch_interfaces(), name="interfaces")

@@ -44,7 +44,8 @@ class RawSession(asyncio.BufferedProtocol):
         """`address:port` of the client."""
         self._owner = owner
         self._buffer = memoryview(bytearray(READ_SIZE))
-        self._reading_paused = True
+        self._reading_wanted = False
+        self._resume_scheduled = False
         self._reason: str | None = None
         self._transport: asyncio.Transport
         self._watch: asyncio.TimerHandle
@@ -68,14 +69,21 @@ class RawSession(asyncio.BufferedProtocol):
 
     def pause_reading(self) -> None:
         """Leave further bytes with the client."""
-        if not self._reading_paused:
-            self._reading_paused = True
-            self._transport.pause_reading()
+        self._reading_wanted = False
+        self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Take the client's bytes (again); a session begins paused."""
-        if self._reading_paused:
-            self._reading_paused = False
+        self._reading_wanted = True
+        if not self._resume_scheduled:
+            # Never in the same turn of the loop as a pause: asyncio's proactor would have two reads in flight, and lose
+            # the bytes of one (CPython's proactor_events.py, resume_reading).
+            self._resume_scheduled = True
+            asyncio.get_running_loop().call_soon(self._resume_if_wanted)
+
+    def _resume_if_wanted(self) -> None:
+        self._resume_scheduled = False
+        if self._reading_wanted and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def pause_writing(self) -> None:

@@ -52,7 +52,9 @@ class PortStatus:
     refused: int = 0
     """Connections that were turned away: not allowed, or the port has a client or no device."""
     bytes_to_device: int = 0
-    """Taken from clients and given to the driver."""
+    """Taken from clients for the device, `unsent` ones among them."""
+    unsent: int = 0
+    """Waiting, because the device or its driver takes no more."""
     bytes_from_device: int = 0
     discarded_to_device: int = 0
     """Taken from clients, but the device was lost before the driver took them."""

@@ -1,0 +1,66 @@
+"""What the host's tests share: a TCP port, a serial device, and a check that no descriptor is left open."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.host.commands import CommandLine
+from tests.host.running import reserved_port, until
+from tests.host.serial_device import SerialDevice
+
+
+def _open_descriptors() -> set[str]:
+    if sys.platform != "linux":
+        return set()
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            target = str(entry.readlink())
+        except OSError:  # the descriptor of this very listing
+            continue
+        if target.startswith(("/dev/ptmx", "/dev/pts/", "socket:", "pipe:", "anon_inode:")):
+            found.add(f"{entry.name} -> {target}")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _no_descriptor_left_open() -> Iterator[None]:
+    before = _open_descriptors()
+    yield
+
+    def none_left() -> bool:
+        gc.collect()
+        return _open_descriptors() <= before
+
+    until(none_left, "descriptors are left open")
+
+
+@pytest.fixture
+def tcp_port() -> Iterator[int]:
+    with reserved_port() as port:
+        yield port
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[SerialDevice]:
+    if sys.platform == "win32":
+        pytest.skip("no pty on Windows: COM ports are tested there by tests/windows")
+    with SerialDevice(tmp_path / "port") as device:
+        yield device
+
+
+@pytest.fixture(params=["descriptor", "threads"])
+def threads(request: pytest.FixtureRequest) -> bool:
+    """Which pump drives the port: both are to behave alike."""
+    return bool(request.param == "threads")
+
+
+@pytest.fixture
+def command_line(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    # A short name: the path of a Unix socket has room for 107 characters.
+    return CommandLine(tmp_path_factory.mktemp("c"))

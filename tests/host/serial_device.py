@@ -1,0 +1,75 @@
+"""A serial device on a pty, which can be unplugged and plugged in again under the same name (POSIX)."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import threading
+import tty
+from pathlib import Path
+from typing import Self
+
+from tests.host.running import PATIENCE
+
+CHUNK = 4096
+
+
+class SerialDevice:
+    """The device's end is `descriptor`; the port that a server opens is named `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.descriptor = -1
+        self.plug_in()
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def plug_in(self) -> None:
+        """Appear, as another terminal than before."""
+        assert sys.platform != "win32"
+        self.descriptor, port = os.openpty()
+        tty.setraw(port)
+        self.path.symlink_to(os.ttyname(port))
+        # Held open, so that the device side sees no hang-up while no server has the port.
+        self._port = port
+        os.set_blocking(self.descriptor, False)
+
+    def unplug(self) -> None:
+        """Vanish with a hang-up, as a USB adapter does."""
+        if self.descriptor >= 0:
+            self.path.unlink()
+            os.close(self._port)
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.unplug()
+
+    def send(self, data: bytes) -> None:
+        """Write all of `data`, as fast as it is taken."""
+        view = memoryview(data)
+        while view:
+            _, writable, _ = select.select([], [self.descriptor], [], PATIENCE)
+            assert writable, f"{len(view)} of {len(data)} bytes are not taken"
+            view = view[os.write(self.descriptor, view[:CHUNK]) :]
+
+    def receive(self, count: int) -> bytes:
+        """Give exactly `count` bytes."""
+        data = bytearray()
+        while len(data) < count:
+            readable, _, _ = select.select([self.descriptor], [], [], PATIENCE)
+            assert readable, f"only {len(data)} of {count} bytes came"
+            data += os.read(self.descriptor, min(CHUNK, count - len(data)))
+        return bytes(data)
+
+    def sending(self, data: bytes) -> threading.Thread:
+        """Write `data` from another thread, which is returned running."""
+        thread = threading.Thread(target=self.send, args=(data,), daemon=True)
+        thread.start()
+        return thread
