@@ -16,6 +16,7 @@ from referencing.jsonschema import DRAFT4
 
 from serial_relay import __version__, desired
 from serial_relay.methods import METHOD_NAMES
+from serial_relay.settings import Settings, read_settings
 from tools.render_manifest import join_create_options, layered, leave_to_device, read_env_file, render
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -152,6 +153,20 @@ def test_the_module_is_in_the_group_that_it_gives_the_ports_to(manifest: Json) -
     assert module["env"]["SERIAL_GID"]["value"] == str(DIALOUT)
     host = join_create_options(module["settings"])["HostConfig"]
     assert host["GroupAdd"] == [str(DIALOUT)], "chgrp needs membership, as there is no capability"
+
+
+def test_every_variable_of_manifest_and_image_is_a_setting(
+    manifest: Json, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {field.alias for field in Settings.model_fields.values()}
+    given = {name: str(entry["value"]) for name, entry in module_of(manifest)["env"].items()}
+    dockerfile = (ROOT / "Dockerfile.amd64").read_text(encoding="utf-8")
+    of_image = dict(re.findall(r"\b([A-Z_]+)=(\S+)", dockerfile.partition("\nENV ")[2].partition("\n#")[0]))
+    given |= {name: value for name, value in of_image.items() if not name.startswith("PYTHON")}
+    assert {"SERIAL_GID", "STATE_DIR", "HEALTH_SOCKET"} <= set(given) <= known
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    read_settings()
 
 
 def test_what_the_image_writes_to_is_writable(manifest: Json) -> None:
