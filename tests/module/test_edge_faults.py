@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import psutil
 import pytest
@@ -18,6 +17,7 @@ from serial_relay.edge import EdgeTwin, Timing
 from serial_relay.twin import TwinUnavailableError
 from tests.edgehub.hub import EdgeHub
 from tests.module.conditions import until
+from tests.module.edge_faults import FAULTS, Fault
 from tests.module.edge_rig import Recorder, children, running
 
 BRIEF = Timing(connect=3.0, call=2.0, probe=0.5, settled=0.0)
@@ -25,44 +25,6 @@ BRIEF = Timing(connect=3.0, call=2.0, probe=0.5, settled=0.0)
 
 WITHIN = 60.0
 """Seconds that a loaded machine may take to get over a fault."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    name: str
-    begin: Callable[[EdgeHub], object]
-    end: Callable[[EdgeHub], object]
-    silences: bool = True
-    """Reports fail while it lasts."""
-
-
-def nothing(_hub: EdgeHub) -> None:
-    pass
-
-
-def set_faults(**values: object) -> Callable[[EdgeHub], None]:
-    def assign(hub: EdgeHub) -> None:
-        for name, value in values.items():
-            setattr(hub.faults, name, value)
-
-    return assign
-
-
-FAULTS = [
-    Fault("away, back with the session", EdgeHub.go_away, EdgeHub.come_back),
-    Fault("away, back without the session", EdgeHub.go_away, lambda hub: hub.come_back(keep_sessions=False)),
-    Fault("logins refused", EdgeHub.refuse_logins, EdgeHub.accept_logins),
-    Fault("hung", EdgeHub.suspend, EdgeHub.resume),
-    Fault("replies lost", set_faults(lose_replies=True), set_faults(lose_replies=False)),
-    Fault("replies later than the bound", set_faults(reply_delay=20.0), set_faults(reply_delay=0.0)),
-    Fault("slow", set_faults(reply_delay=0.5), set_faults(reply_delay=0.0), silences=False),
-    Fault("empty twin", set_faults(empty_twin=True), set_faults(empty_twin=False), silences=False),
-    Fault("connection cut once", EdgeHub.drop_connection, nothing, silences=False),
-    Fault("restart with the session", EdgeHub.restart, nothing, silences=False),
-    Fault(
-        "restart without the session", lambda hub: hub.restart(keep_sessions=False), nothing, silences=False
-    ),
-]
 
 
 @pytest.fixture
@@ -92,9 +54,7 @@ async def all_works(hub: EdgeHub, twin: EdgeTwin, recorder: Recorder) -> float:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-async def test_all_works_again_after(
-    fault: Fault, hub: EdgeHub, record_property: Callable[[str, object], None]
-) -> None:
+async def test_all_works_again_after(fault: Fault, hub: EdgeHub) -> None:
     recorder = Recorder()
     async with running(recorder, BRIEF) as twin:
         await all_works(hub, twin, recorder)
@@ -104,7 +64,7 @@ async def test_all_works_again_after(
             await reports_fail(twin)
         await asyncio.to_thread(fault.end, hub)
         took = await all_works(hub, twin, recorder)
-    record_property("seconds from patch to arrival", round(took, 3))
+    print(f"{took:.3f} s from patch to arrival")
     if fault.silences:
         assert hub.connections > connections
         assert recorder.synchronisations >= 2
@@ -175,9 +135,7 @@ async def test_a_new_token_is_fetched_before_the_old_one_expires(hub: EdgeHub) -
 
 
 @pytest.mark.timeout(600)
-async def test_memory_and_descriptors_stay_flat_over_200_reconnects(
-    hub: EdgeHub, record_property: Callable[[str, object], None]
-) -> None:
+async def test_memory_and_descriptors_stay_flat_over_200_reconnects(hub: EdgeHub) -> None:
     """Every way to lose a connection that takes no waiting, in turns."""
     recorder = Recorder()
     process = psutil.Process()
@@ -192,7 +150,7 @@ async def test_memory_and_descriptors_stay_flat_over_200_reconnects(
                 measured.append((process.num_fds(), process.num_threads(), process.memory_info().rss))
             await asyncio.to_thread(losses[count % 3])
     descriptors, threads, memory = zip(*measured, strict=True)
-    record_property("measured (descriptors, threads, bytes) every 50", measured)
+    print("descriptors, threads, bytes after every 50:", measured)
     assert descriptors[-1] == descriptors[1]
     assert threads[-1] == threads[1]
     assert memory[-1] - memory[1] < 2 * 1024 * 1024
