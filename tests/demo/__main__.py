@@ -7,6 +7,8 @@ every step was seen to work.
 from __future__ import annotations
 
 import argparse
+import logging
+import signal
 import sys
 import tempfile
 import threading
@@ -34,6 +36,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.demo", description=__doc__.split("\n\n")[0])
     parser.add_argument("--once", action="store_true", help="play the script once, also on a terminal")
     arguments = parser.parse_args()
+    logging.getLogger("pymodbus").addHandler(logging.NullHandler())  # what it would log is shown
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends the parts as Ctrl-C does
+        signal.signal(number, signal.default_int_handler)
     scene = Scene()
     with tempfile.TemporaryDirectory(prefix="relay-demo-") as directory:
         stage = Stage(Path(directory), scene)
@@ -57,9 +62,8 @@ def play_once(stage: Stage, scene: Scene) -> int:
     try:
         script.start()
         script.show_configuration()
-        stage.sleep(2)
         script.show_outage(OUTAGE)
-        stage.sleep(2)
+        script.show_hub_outage()
         script.stop()
     except (AssertionError, BrokerError, DemoEndedError):
         pass  # the step said what failed
@@ -82,6 +86,8 @@ def play_live(stage: Stage, scene: Scene) -> int:
             script.show_outage(OUTAGE)
             count_down(stage, scene, 6, "a change of the desired properties")
             script.show_configuration()
+            count_down(stage, scene, 6, "an outage of edgeHub")
+            script.show_hub_outage()
             while True:
                 count_down(stage, scene, BETWEEN_OUTAGES, "another outage")
                 script.show_outage(OUTAGE)

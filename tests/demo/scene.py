@@ -22,6 +22,18 @@ class Event:
     tone: Tone
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the simulated device's input registers say."""
+
+    uptime: int
+    """Seconds since the device was switched on."""
+    temperature: float
+    """Degrees Celsius."""
+    requests: int
+    """Requests that it has answered."""
+
+
 @dataclass(slots=True)
 class Scene:
     """The present state; every method may be called from any thread."""
@@ -38,7 +50,10 @@ class Scene:
     """What happens next, for the reader."""
     reported: Mapping[str, Any] = field(default_factory=dict)
     """The module twin's reported properties, as edgeHub has them."""
-    registers: tuple[int, ...] = ()
+    reading: Reading | None = None
+    """The device's last answer."""
+    opens: int = 0
+    """How often the client opened the virtual port."""
     answered: int = 0
     unanswered: int = 0
     polls: deque[float | None] = field(default_factory=lambda: deque(maxlen=240))
@@ -58,7 +73,7 @@ class Scene:
             self.events.append(event)
         return event
 
-    def polled(self, milliseconds: float | None, registers: tuple[int, ...] = ()) -> None:
+    def polled(self, milliseconds: float | None, reading: Reading | None = None) -> None:
         """Take down a poll: its answer and how long it took, or None."""
         with self._lock:
             self.polls.append(milliseconds)
@@ -66,7 +81,7 @@ class Scene:
                 self.unanswered += 1
             else:
                 self.answered += 1
-                self.registers = registers
+                self.reading = reading
 
     def latest(self, count: int) -> tuple[list[float | None], list[Event]]:
         """The newest polls and events, oldest first."""

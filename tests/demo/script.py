@@ -42,10 +42,10 @@ class Script:
 
     def start(self) -> None:
         """From nothing to a client that gets its answers."""
-        self._step("host with a simulated Modbus RTU device", self._start_host)
-        self._step("emulated edgeHub with the module twin", self._start_hub)
+        self._step("host with a simulated Modbus device", self._start_host)
+        self._step("emulated edgeHub, its twin names a port", self._start_hub)
         self._step("module with the real Azure SDK", self._start_module)
-        self._step("virtual serial port, connected", self._see_port)
+        self._step("virtual port connected", self._see_port)
         self._step("Modbus client polls through it", self._start_client)
 
     def show_outage(self, seconds: float) -> None:
@@ -60,8 +60,13 @@ class Script:
     def show_configuration(self) -> None:
         """Change the twin, live, and call a direct method."""
         self._step("direct method getStatus", self._call_method)
-        self._step("desired properties get a second port", self._add_port)
-        self._step("and lose it again", self._remove_port)
+        self._step("second port in the twin", self._add_port)
+        self._step("and out of it again", self._remove_port)
+
+    def show_hub_outage(self) -> None:
+        """Take edgeHub away for a while."""
+        self._step("edgeHub is gone", self._take_hub_away)
+        self._step("edgeHub is back", self._bring_hub_back)
 
     def stop(self) -> None:
         """Stop the module."""
@@ -89,7 +94,7 @@ class Script:
 
     def _start_hub(self) -> str:
         hub = self._stage.start_hub()
-        return f"TLS on {hub.host}:8883, desired properties name {PORT}"
+        return f"TLS on {hub.host}:8883"
 
     def _start_module(self) -> str:
         self._stage.start_module()
@@ -98,11 +103,11 @@ class Script:
         self._stage.wait_for(
             lambda: hub.reported.get("desiredVersion") == hub.desired_version, "the twin to be acted on"
         )
-        return f"logged in, acts on desired version {hub.desired_version}"
+        return f"acts on desired version {hub.desired_version}"
 
     def _see_port(self) -> str:
         self._wait_until_reported("connected")
-        return f"{self._scene.link} to {self._stage.port_reported()['remoteAddress']}"
+        return self._scene.link
 
     def _start_client(self) -> str:
         self._stage.start_client()
@@ -128,7 +133,8 @@ class Script:
         seconds = time.monotonic() - start
         self._wait_until_reported("connected")
         self._wait_for_answers(10)
-        return f"first answer {seconds:.1f} s later, the client kept its port open"
+        assert self._scene.opens == 1, f"the client had to open its port {self._scene.opens} times"
+        return f"first answer after {seconds:.1f} s, the client never reopened its port"
 
     def _call_method(self) -> str:
         status, answer = self._stage.hub.call_method("getStatus")
@@ -149,13 +155,31 @@ class Script:
             answer = port.read(15)
         assert answer == b"hello, COM port", f"the echo answered {answer!r}"
         assert self._stage.port_reported()["connects"] == connects, f"{PORT} was disturbed"
-        return f"reported as connected after {seconds:.1f} s, {PORT} went on"
+        return f"connected after {seconds:.1f} s, {PORT} undisturbed"
 
     def _remove_port(self) -> str:
         self._stage.hub.patch_desired({"serialPorts": {SECOND_PORT: None}})
         self._stage.wait_for(lambda: not self._stage.port_reported(SECOND_PORT), "the second port to go")
         assert not (self._stage.links / SECOND_PORT).is_symlink(), "its link is still there"
-        return "its link is gone, nothing is reported of it"
+        return "link and report of it are gone"
+
+    def _take_hub_away(self) -> str:
+        unanswered = self._scene.unanswered
+        self._stage.hub.go_away()
+        self._wait_for_answers(20)
+        assert self._scene.unanswered == unanswered, "a poll was not answered"
+        return "20 polls answered all the same"
+
+    def _bring_hub_back(self) -> str:
+        hub = self._stage.hub
+        hub.patch_desired({"reportIntervalSeconds": 600})
+        hub.come_back()
+        self._stage.wait_for(
+            lambda: hub.reported.get("desiredVersion") == hub.desired_version,
+            "the change made meanwhile to be acted on",
+            timeout=60,
+        )
+        return f"acts on desired version {hub.desired_version}, set meanwhile"
 
     def _stop_module(self) -> str:
         seconds = self._stage.stop_module()

@@ -17,7 +17,7 @@ from typing import Any
 from pymodbus.client import ModbusSerialClient
 from pymodbus.exceptions import ModbusException
 
-from tests.demo.scene import Scene
+from tests.demo.scene import Reading, Scene
 from tests.edgehub.hub import EdgeHub
 from tests.system import peers
 from tests.system.processes import PATIENCE, Program, free_port, python_program, wait_for
@@ -30,7 +30,8 @@ POLL_INTERVAL = 0.1
 ANSWER_TIMEOUT = 0.5
 """Seconds that a poll waits."""
 
-FIRST_REGISTER, REGISTERS, UNIT = 0, 5, 1
+UNIT = 1
+"""Modbus address of the simulated device."""
 
 
 class Stage:
@@ -173,18 +174,20 @@ class Stage:
 
     def _poll(self) -> None:
         client = ModbusSerialClient(self._scene.link, timeout=ANSWER_TIMEOUT, retries=0)
-        client.connect()
+        port = None
         while not self._ending.wait(POLL_INTERVAL):
             start = time.perf_counter()
             try:
-                answer = client.read_holding_registers(FIRST_REGISTER, count=REGISTERS, device_id=UNIT)
-            except (ModbusException, OSError):
-                self._scene.polled(None)
-                continue
-            if answer.isError():
+                answer = client.read_input_registers(0, count=4, device_id=UNIT)
+                high, low, temperature, requests = answer.registers
+            except (ModbusException, OSError, ValueError):
                 self._scene.polled(None)
             else:
-                self._scene.polled((time.perf_counter() - start) * 1e3, tuple(answer.registers))
+                reading = Reading(high << 16 | low, temperature / 10, requests)
+                self._scene.polled((time.perf_counter() - start) * 1e3, reading)
+            if client.socket is not port:  # the client opens the port when it needs to
+                port = client.socket
+                self._scene.opens += 1
         client.close()  # type: ignore[no-untyped-call]
 
     def _follow_twin(self) -> None:

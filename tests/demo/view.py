@@ -129,18 +129,22 @@ class View:
         table = Table.grid(padding=(0, 1), expand=True)
         table.add_column(style="dim", no_wrap=True, min_width=15)
         table.add_column(overflow="ellipsis", no_wrap=True)
+        state = str(port.get("state", ""))
         error = port.get("lastError")
         status = str(reported.get("status", "nothing yet"))
         total = f"{reported.get('portsConnected', 0)} of {reported.get('portsTotal', 0)} ports"
         rows: list[tuple[str, Text]] = [
             ("status", Text(f"{status}, {total}", "bold green" if status == "ok" else "bold red")),
-            ("state", Text(str(port.get("state", "")), STATE_STYLES.get(str(port.get("state")), ""))),
+            ("state", Text(state, STATE_STYLES.get(state, ""))),
             ("since", Text(str(port.get("since", "")))),
             ("connects", Text(str(port.get("connects", "")))),
             ("applicationOpen", Text(str(port.get("applicationOpen", "")).lower())),
             (
                 "lastError",
-                Text(f"{error['code']}: {error['message']}" if error else "none", "red" if error else "dim"),
+                Text(
+                    f"{error['code']}: {error['message']}" if error else "none",
+                    "red" if error and state != "connected" else "dim",
+                ),
             ),
             ("bytesToDevice", Text(f"{port.get('bytesToDevice', 0)} when last reported")),
             ("remoteAddress", Text(str(port.get("remoteAddress", "none")))),
@@ -164,8 +168,14 @@ class View:
     def _polls(self) -> RenderableType:
         times, _ = self._scene.latest(self._scene.polls.maxlen or 0)
         answered = [time for time in times if time is not None]
+        reading = self._scene.reading
         lines: list[Text] = [
-            Text(" ".join(f"{value:5d}" for value in self._scene.registers) or "no answer yet", "bold"),
+            Text.assemble(
+                (f"{reading.temperature:.1f} °C", "bold"),
+                (f"  up {reading.uptime} s, {reading.requests} requests", "dim"),
+            )
+            if reading
+            else Text("no answer yet", "dim"),
             Text("time of each answer", "dim"),
         ]
         median = f"{statistics.median(answered):.1f} ms" if answered else "none"
@@ -174,7 +184,7 @@ class View:
             line.no_wrap, line.overflow = True, "ellipsis"
         return Panel(
             _Chart(lines, times, legend),
-            title="[bold]Modbus registers[/]",
+            title="[bold]what the client reads[/]",
             title_align="left",
             border_style="blue",
         )

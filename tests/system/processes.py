@@ -84,6 +84,7 @@ class Program:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **(environment or {})},
                 cwd=ROOT,
+                process_group=0,  # Ctrl-C is for whoever started the test, not for each program
             )
 
     @property
