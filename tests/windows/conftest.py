@@ -1,0 +1,65 @@
+"""Windows Python under wine, with the built bundle installed in it, once for all tests of a run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.processes import ROOT
+from tests.windows.wine import Wine
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The zip, built as `make bundle` builds it."""
+    folder = tmp_path_factory.mktemp("dist")
+    build(folder)
+    [path] = folder.glob("*.zip")
+    return path
+
+
+def build(folder: Path, *options: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the builder; its output is text and its success is checked."""
+    made = run_builder("--out", folder, *options)
+    assert made.returncode == 0, made.stderr
+    return made
+
+
+def run_builder(*options: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bundle", *map(str, options)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "host")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def wine() -> Iterator[Wine]:
+    """A Windows 10 that wine plays; its processes end with the run."""
+    windows = Wine()
+    windows.set_up()
+    try:
+        yield windows
+    finally:
+        windows.end_all()
+
+
+@pytest.fixture(scope="session")
+def program_folder(wine: Wine, bundle: Path) -> Path:
+    r"""The unpacked bundle in C:\Program Files\SerialHost, where the installer copies it."""
+    programs = wine.drive_c / "Program Files"
+    installed = programs / "SerialHost"
+    subprocess.run(["rm", "-rf", installed], check=True)
+    with zipfile.ZipFile(bundle) as archive:
+        [top] = {name.split("/")[0] for name in archive.namelist()}
+        archive.extractall(programs)
+    (programs / top).rename(installed)
+    return installed

@@ -1,0 +1,283 @@
+"""The whole way: application, virtual port, module on Linux, TCP, serial_host on Windows' Python, COM port, device.
+
+The COM port is a pty that wine shows to Windows programs as COM3; everything else is what runs on a real machine.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import serial
+
+from tests.system import peers
+from tests.system.processes import Program, free_port, wait_for
+from tests.system.serial_lines import Device
+from tests.system.stack import Relay
+from tests.windows.wine import Wine
+
+pytestmark = [pytest.mark.windows, pytest.mark.timeout(180)]
+
+COM_PORT = "COM3"
+KIB = 1024
+PROTOCOLS = ("raw",)
+
+
+class WindowsHost:
+    """serial_host of the installed bundle, serving COM3 at one TCP port of this machine."""
+
+    def __init__(self, wine: Wine, program_folder: Path, log: Path, *options: str) -> None:
+        self.port = free_port()
+        self._wine = wine
+        self._python = program_folder / "runtime" / "python.exe"
+        self._log = log
+        self._options = options
+        self.start()
+
+    def start(self) -> None:
+        self.program: Program = self._wine.start(
+            self._log,
+            *(self._python, "-I", "-m", "serial_host", "run", COM_PORT, str(self.port)),
+            *("--listen", "127.0.0.1", *self._options),
+        )
+
+    def kill(self) -> None:
+        self.program.kill()
+
+    def wait_until_listening(self) -> None:
+        self._wait(lambda: peers.listens(self.port), "serial_host to listen")
+
+    def wait_until_closed(self) -> None:
+        self._wait(lambda: not peers.listens(self.port), "serial_host to stop listening")
+
+    def _wait(self, condition: Callable[[], bool], what: str) -> None:
+        def met() -> bool:
+            done = condition()
+            assert self.program.returncode is None, f"serial_host ended:\n{self.program.log}"
+            return done
+
+        try:
+            wait_for(met, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.program.log}") from None
+
+    def command(self, *arguments: str) -> tuple[int, str]:
+        """Run another command of serial_host against this server; give its exit status and output."""
+        ended = self._wine.run(self._python, "-I", "-m", "serial_host", *arguments)
+        return ended.returncode, ended.stdout
+
+    def status(self) -> dict[str, Any]:
+        """What `serial_host status` says of the port."""
+        status, output = self.command("status", "--json")
+        assert status == 0, output
+        [server] = json.loads(output)["servers"]
+        [port] = server["ports"]
+        assert isinstance(port, dict)
+        return port
+
+    def connect(self) -> socket.socket:
+        """Connect a TCP client that is not the module."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
+
+@pytest.fixture
+def running() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+class PluggedDevice(Device):
+    """A device at COM3 until it is unplugged."""
+
+    def __init__(self, wine: Wine) -> None:
+        super().__init__()
+        self._wine = wine
+        self._plugged = True
+        wine.plug_in(COM_PORT.lower(), self.path)
+
+    def close(self) -> None:
+        if self._plugged:
+            self._plugged = False
+            self._wine.unplug(COM_PORT.lower())
+            super().close()
+
+
+@pytest.fixture
+def device(wine: Wine, running: ExitStack) -> Device:
+    return running.enter_context(PluggedDevice(wine))
+
+
+StartHost = Callable[..., WindowsHost]
+
+
+@pytest.fixture
+def start_host(
+    wine: Wine, program_folder: Path, running: ExitStack, tmp_path: Path, device: Device
+) -> StartHost:
+    def start(*options: str) -> WindowsHost:
+        host = WindowsHost(wine, program_folder, tmp_path / "serial_host.log", *options)
+        running.callback(host.kill)
+        host.wait_until_listening()
+        return host
+
+    return start
+
+
+def start_relay(running: ExitStack, folder: Path, tcp_port: int, **keys: Any) -> Relay:
+    relay = Relay(folder / "relay", {"scale": {"tcpPort": tcp_port, **keys}})
+    running.callback(relay.close)
+    relay.start()
+    relay.wait_for_status("scale", state="connected")
+    return relay
+
+
+def open_as_application(running: ExitStack, relay: Relay) -> serial.Serial:
+    return running.enter_context(serial.Serial(relay.wait_for_link("scale"), 9600, timeout=20))
+
+
+def has_connected(relay: Relay, times: int) -> bool:
+    return relay.program.log.count("connected to") == times
+
+
+def is_closed(client: socket.socket) -> bool:
+    """Tell whether the server ended the connection: wait for that.
+
+    Windows' proactor event loop shuts a connection down before it closes it, so the end may come as FIN where Linux
+    sends RST.
+    """
+    try:
+        return client.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def exchange(application: serial.Serial, device: Device, request: bytes, response: bytes) -> None:
+    """One transaction, as every Modbus or NMEA query is one."""
+    application.write(request)
+    assert device.read(len(request)) == request
+    device.write(response)
+    assert application.read(len(response)) == response
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_random_bytes_both_ways_at_once(
+    running: ExitStack, tmp_path: Path, device: Device, start_host: StartHost, protocol: str
+) -> None:
+    host = start_host("--protocol", protocol)
+    relay = start_relay(running, tmp_path, host.port, protocol=protocol)
+    application = open_as_application(running, relay)
+    relay.wait_for_status("scale", applicationOpen=True)
+    to_device, from_device = (random.Random(seed).randbytes(96 * KIB) for seed in (1, 2))
+
+    writers = [
+        threading.Thread(target=application.write, args=(to_device,)),
+        threading.Thread(target=device.write, args=(from_device,)),
+    ]
+    received: list[bytes] = []
+    reader = threading.Thread(target=lambda: received.append(application.read(len(from_device))))
+    for thread in (*writers, reader):
+        thread.start()
+    try:
+        assert device.read(len(to_device)) == to_device
+    finally:
+        for thread in (*writers, reader):
+            thread.join()
+    assert received == [from_device]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_twenty_reconnects_behind_an_open_application(
+    running: ExitStack, tmp_path: Path, device: Device, start_host: StartHost, protocol: str
+) -> None:
+    host = start_host("--protocol", protocol)
+    between = free_port()
+
+    def network() -> Program:
+        listen = f"TCP-LISTEN:{between},bind=127.0.0.1,reuseaddr,nodelay"
+        return Program(["socat", listen, f"TCP:127.0.0.1:{host.port},nodelay"], tmp_path / "socat.log")
+
+    with network():
+        relay = start_relay(running, tmp_path, between, protocol=protocol)
+        application = open_as_application(running, relay)
+        exchange(application, device, b"before", b"answer")
+    for number in range(20):
+        with network():
+            # By its log: so many changes of state are more than the reported properties may tell in that time.
+            wait_for(partial(has_connected, relay, number + 2), "the relay to connect again")
+            exchange(application, device, b"request %d" % number, b"response %d" % number)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_com_port_that_vanishes_and_returns(
+    wine: Wine, running: ExitStack, tmp_path: Path, device: Device, start_host: StartHost, protocol: str
+) -> None:
+    host = start_host("--protocol", protocol)
+    relay = start_relay(running, tmp_path, host.port, protocol=protocol)
+    application = open_as_application(running, relay)
+    exchange(application, device, b"before", b"answer")
+
+    device.close()
+    if protocol == "raw":
+        host.wait_until_closed()
+        relay.wait_for_status("scale", state="retrying")
+
+    replugged = running.enter_context(PluggedDevice(wine))
+    relay.wait_for_status("scale", state="connected")
+    exchange(application, replugged, b"after", b"answer")
+
+
+def test_a_second_client_is_refused(
+    running: ExitStack, tmp_path: Path, device: Device, start_host: StartHost
+) -> None:
+    """The second one comes from another address, 127.0.0.2: from the same it would be the first one, restarted."""
+    host = start_host("--allow", "127.0.0.0/8")
+    relay = start_relay(running, tmp_path, host.port)
+    application = open_as_application(running, relay)
+    second = socket.create_connection(("127.0.0.1", host.port), timeout=20, source_address=("127.0.0.2", 0))
+    with second:
+        assert is_closed(second)
+    exchange(application, device, b"still", b"served")
+    assert relay.status("scale")["connects"] == 1
+
+
+def test_a_client_that_restarted_replaces_its_dead_self(device: Device, start_host: StartHost) -> None:
+    host = start_host()
+    with host.connect() as dead, host.connect() as restarted:
+        restarted.sendall(b"it is me again")
+        assert device.read(14) == b"it is me again"
+        device.write(b"welcome")
+        assert restarted.recv(64) == b"welcome"
+        assert is_closed(dead)
+
+
+def test_stop_ends_it_cleanly(
+    running: ExitStack, tmp_path: Path, device: Device, start_host: StartHost
+) -> None:
+    host = start_host()
+    relay = start_relay(running, tmp_path, host.port)
+    exchange(open_as_application(running, relay), device, b"before", b"answer")
+    status, output = host.command("stop")
+    assert status == 0, output
+    assert host.program.wait() == 0, host.program.log
+    relay.wait_for_status("scale", state="retrying")
+
+    host.start()
+    relay.wait_for_status("scale", state="connected")
+
+
+def test_status_tells_port_client_and_counters(device: Device, start_host: StartHost) -> None:
+    host = start_host()
+    with host.connect() as client:
+        client.sendall(b"12345")
+        assert device.read(5) == b"12345"
+        status = host.status()
+    assert status["name"] == COM_PORT
+    assert status["client"].startswith("127.0.0.1:")
