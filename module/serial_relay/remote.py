@@ -51,10 +51,11 @@ _ADDRESS_TIMEOUT = 3.0
 _TCP_NOTSENT_LOWAT = 25  # include/uapi/linux/tcp.h
 _SIOCOUTQNSD = 0x894B  # include/uapi/linux/sockios.h
 
-# struct tcp_info of include/uapi/linux/tcp.h: tcpi_retransmits and tcpi_probes are its bytes 2 and 3,
+# struct tcp_info of include/uapi/linux/tcp.h: tcpi_state is its first byte, tcpi_retransmits and tcpi_probes are its bytes 2 and 3,
 # tcpi_last_ack_recv (milliseconds) is the 13th of the 32-bit fields that begin at byte 8.
 _TCP_INFO_SIZE = 64
-_TCP_INFO = struct.Struct("@2xBB52xI")
+_TCP_INFO = struct.Struct("@BxBB52xI")
+_TCP_CLOSE = 7  # include/net/tcp_states.h
 
 
 class RemoteError(Exception):
@@ -111,6 +112,7 @@ class RawRemote:
         self._socket = connection
         self._events = events
         self._channel = ByteChannel(loop, connection.fileno(), self)
+        self._paused = False
         self._written = 0
         """Since the last look at the send queue."""
         self._watch: asyncio.TimerHandle | None = None
@@ -125,15 +127,17 @@ class RawRemote:
             self._written = 0
             if self._queued(_SIOCOUTQNSD) >= _UNSENT_LIMIT:
                 self._channel.wait_until_writable()
-        if self._watch is None:
-            self._watch = self._loop.call_later(_WATCH_INTERVAL, self._look_for_death)
+        self._keep_watch()
 
     def pause_reading(self) -> None:
         """See `Remote`."""
+        self._paused = True
         self._channel.pause_reading()
+        self._keep_watch()  # a reset would not show while nothing is read
 
     def resume_reading(self) -> None:
         """See `Remote`."""
+        self._paused = False
         self._channel.resume_reading()
 
     def close(self) -> int:
@@ -169,23 +173,33 @@ class RawRemote:
         """See `ChannelEvents`."""
         self._events.resume_application()
 
+    def _keep_watch(self) -> None:
+        if self._watch is None:
+            self._watch = self._loop.call_later(_WATCH_INTERVAL, self._look_for_death)
+
     def _look_for_death(self) -> None:
-        """Run each second, but only while something sent is not acknowledged: an idle port costs nothing."""
+        """Run each second, but only while something sent is not acknowledged, or nothing is read.
+
+        An idle connection is watched by keepalive alone, which costs this process nothing.
+        """
         self._watch = None
-        if self._queued(termios.TIOCOUTQ) == 0 and self._channel.unwritten == 0:
+        waiting = self._channel.unwritten > 0 or self._queued(termios.TIOCOUTQ) > 0
+        if not waiting and not self._paused:
             return
         information = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
-        retransmits, probes, silent_milliseconds = _TCP_INFO.unpack_from(information)
-        if retransmits + probes >= _DEAD_ATTEMPTS and silent_milliseconds >= _DEAD_AFTER * 1000:
-            self._channel.stop()
-            self._events.remote_lost(
-                RemoteError(
-                    ErrorCode.TIMED_OUT,
-                    f"{self.address} acknowledged nothing for {silent_milliseconds / 1000:.0f} s",
-                )
-            )
-            return
-        self._watch = self._loop.call_later(_WATCH_INTERVAL, self._look_for_death)
+        state, retransmits, probes, silent_milliseconds = _TCP_INFO.unpack_from(information)
+        if state == _TCP_CLOSE:
+            number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
+            self._died(_explain(OSError(number, os.strerror(number)), self.address))
+        elif waiting and retransmits + probes >= _DEAD_ATTEMPTS and silent_milliseconds >= _DEAD_AFTER * 1000:
+            silence = f"{self.address} acknowledged nothing for {silent_milliseconds / 1000:.0f} s"
+            self._died(RemoteError(ErrorCode.TIMED_OUT, silence))
+        else:
+            self._keep_watch()
+
+    def _died(self, error: RemoteError) -> None:
+        self._channel.stop()
+        self._events.remote_lost(error)
 
     def _queued(self, request: int) -> int:
         """Bytes in the send queue (tcp(7)); 0 once the connection is reset."""
