@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from serial_relay import __version__, health
+from serial_relay import __version__, health, metrics
 from serial_relay import log as log_format
 from serial_relay.inotify import Inotify
 from serial_relay.links import LinkDirectory, LinkError
@@ -88,6 +88,14 @@ async def _serve(settings: Settings, desired: Path | None, reported: Path | None
         links = LinkDirectory(settings.link_dir)
         cleanup.callback(links.close)
         service = Service(_twin(watches, desired, reported), settings, links, watches)
+        cleanup.callback(
+            metrics.serve(
+                settings.metrics_address,
+                settings.metrics_port,
+                service.supervisor.statuses,
+                version=__version__,
+            )
+        )
         if settings.health_socket is not None:
             answering = await health.serve(settings.health_socket)
             cleanup.callback(answering.close)
