@@ -122,7 +122,8 @@ class Service:
         await self._last_good.save(desired)
 
     def _log_findings(self, desired: Desired) -> None:
-        for fault in (*desired.faults, *desired.port_faults.values()):
+        # A fault of the top level's `host` is also that of each port that relies on it: said once.
+        for fault in dict.fromkeys((*desired.faults, *desired.port_faults.values())):
             log.error("desired properties: %s must be %s", fault.path, fault.expected)
         for warning in desired.warnings:
             if warning not in self._warnings:
