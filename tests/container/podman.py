@@ -32,14 +32,19 @@ PATIENCE = 120.0
 """Seconds for one podman command."""
 
 
-def _resource_limits() -> list[str]:
-    """Limits that may be set without CAP_SYS_RESOURCE, which podman's own may not."""
-    limits = []
-    for name, kind in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
-        hard = resource.getrlimit(kind)[1]
-        limit = 20000 if hard == resource.RLIM_INFINITY else min(hard, 20000)
-        limits += ["--ulimit", f"{name}={limit}:{limit}"]
-    return limits
+def resource_limits() -> dict[str, int]:
+    """Limits that may be set without CAP_SYS_RESOURCE, as the defaults of container engines may not."""
+    hard = {name: resource.getrlimit(kind)[1] for name, kind in _LIMITS.items()}
+    return {
+        name: 20000 if limit == resource.RLIM_INFINITY else min(limit, 20000) for name, limit in hard.items()
+    }
+
+
+_LIMITS = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
+
+
+def _limit_arguments() -> list[str]:
+    return [f"--ulimit={name}={limit}:{limit}" for name, limit in resource_limits().items()]
 
 
 def podman(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -74,7 +79,7 @@ class Container:
             self.name,
             "--network",
             "host",
-            *_resource_limits(),
+            *_limit_arguments(),
             *options,
             image,
             *command,
@@ -127,7 +132,7 @@ class Container:
 def run_once(image: str, options: Sequence[str], *command: str) -> subprocess.CompletedProcess[str]:
     """Run a container to its end and give what it wrote, whatever its exit code."""
     return podman(
-        "run", "--rm", "--network", "host", *_resource_limits(), *options, image, *command, check=False
+        "run", "--rm", "--network", "host", *_limit_arguments(), *options, image, *command, check=False
     )
 
 
