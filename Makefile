@@ -1,0 +1,41 @@
+# Every target makes its own set-up: Debian packages through sudo where they are missing, .venv for Python.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench bundle test-container test-windows clean
+
+PYTHON := .venv/bin/python
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-16s%s\n", $$1, $$2 }'
+
+demo: ## watch a Modbus device through the whole chain, with an outage; ends with Ctrl-C
+	@tools/setup demo
+	@$(PYTHON) -m tests.demo
+
+test: ## all tests but those of container and Windows (about 4 minutes)
+	@tools/setup test
+	@$(PYTHON) -m pytest -n 4 -m "not container and not windows" $(PYTEST_ARGUMENTS)
+
+check: ## ruff and mypy
+	@tools/setup
+	@$(PYTHON) -m ruff check
+	@$(PYTHON) -m ruff format --check
+	@$(PYTHON) -m mypy
+
+bench: ## measure against socat and ser2net in the same run; writes docs/benchmarks
+	@tools/setup test
+	@$(PYTHON) -m tests.benchmarks --output docs/benchmarks
+
+bundle: ## the zip for the Windows host, in dist/
+	@tools/setup windows
+	@PYTHONPATH=host $(PYTHON) -m bundle
+
+test-container: ## build the image and run it as the deployment manifest says (root or sudo)
+	@tools/setup test
+	@tests/container/run
+
+test-windows: ## install the built bundle in Windows Python under wine and relay through it
+	@tools/setup test windows
+	@$(PYTHON) -m pytest -n 0 -m windows -rP tests/windows $(PYTEST_ARGUMENTS)
+
+clean: ## remove what the other targets made
+	@rm -rf .venv .cache dist *.egg-info
