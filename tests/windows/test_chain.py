@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -70,8 +71,12 @@ class WindowsHost:
             raise AssertionError(f"{error}\n{self.program.log}") from None
 
     def command(self, *arguments: str) -> tuple[int, str]:
-        """Run another command of serial_host against this server; give its exit status and output."""
-        ended = self._wine.run(self._python, "-I", "-m", "serial_host", *arguments)
+        """Run another command of serial_host against this server; give its exit status and output.
+
+        wine cannot list named pipes, which is how a command finds the one server of a Windows machine: it is told.
+        """
+        pids: list[str] = re.findall(r"serial_host \S+, process (\d+)", self.program.log)
+        ended = self._wine.run(self._python, "-I", "-m", "serial_host", *arguments, "--pid", pids[-1])
         return ended.returncode, ended.stdout
 
     def status(self) -> dict[str, Any]:

@@ -192,14 +192,13 @@ try {
     }
 
     foreach ($number in $tcpPorts) {
-        if ((Test-Reserved -Number $number) -or -not $PSCmdlet.ShouldProcess("TCP port $number", 'Reserve it for serial_host')) {
-            continue
+        if (-not (Test-Reserved -Number $number) -and $PSCmdlet.ShouldProcess("TCP port $number", 'Reserve it for serial_host')) {
+            & netsh.exe int ipv4 add excludedportrange protocol=tcp startport=$number numberofports=1 store=persistent
+            Assert-ExitCode -Message ("Cannot reserve TCP port $number. Either another program listens on it (Get-NetTCPConnection -LocalPort $number), " +
+                'or Windows took it for WinNAT: run "net stop winnat", this script, "net start winnat"; or choose another port.')
+            $newReservations += $number
+            Add-Content -LiteralPath $reservedFile -Value $number -Encoding ASCII
         }
-        & netsh.exe int ipv4 add excludedportrange protocol=tcp startport=$number numberofports=1 store=persistent
-        Assert-ExitCode -Message ("Cannot reserve TCP port $number. Either another program listens on it (Get-NetTCPConnection -LocalPort $number), " +
-            'or Windows took it for WinNAT: run "net stop winnat", this script, "net start winnat"; or choose another port.')
-        $newReservations += $number
-        Add-Content -LiteralPath $reservedFile -Value $number -Encoding ASCII
     }
 
     if ($PSCmdlet.ShouldProcess($ruleName, "Allow connections to TCP port $($tcpPorts -join ', ') from the computer's own networks")) {
@@ -275,7 +274,7 @@ catch {
 if ($WhatIfPreference) {
     return
 }
-if (Test-Path -LiteralPath $previousFolder) {
+if ((Test-Path -LiteralPath $previousFolder) -and $PSCmdlet.ShouldProcess($previousFolder, 'Remove the earlier version')) {
     Remove-Item -LiteralPath $previousFolder -Recurse -Force
 }
 # Most EFLOW installations are on the Default Switch; WSL's switch is never EFLOW's.
