@@ -97,8 +97,7 @@ async def _serve(settings: Settings, desired: Path | None, reported: Path | None
             )
         )
         if settings.health_socket is not None:
-            answering = await health.serve(settings.health_socket)
-            cleanup.callback(answering.close)
+            cleanup.callback(await health.serve(settings.health_socket))
         running = loop.create_task(service.run())
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, running.cancel)

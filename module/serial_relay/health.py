@@ -10,24 +10,20 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import asyncio
 
 ANSWER = b"alive\n"
 
 
-async def serve(path: Path) -> asyncio.Server:
-    """Answer on a Unix socket at `path` until the returned server is closed; only this user may connect.
+async def serve(path: Path) -> Callable[[], None]:
+    """Answer on a Unix socket at `path`, to this user alone; call what is returned to end that.
 
-    A socket that a killed process left there is replaced.
-
-    Raises:
-        OSError: the socket cannot be made there.
+    A socket that a killed process left there is replaced. Never raises: where no socket can be made, there is a
+    warning and no health command.
     """
     import asyncio  # noqa: PLC0415 - the asking side is a new process each time and does without
+    import logging  # noqa: PLC0415
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(ANSWER)
@@ -35,7 +31,14 @@ async def serve(path: Path) -> asyncio.Server:
 
     before = os.umask(0o177)
     try:
-        return await asyncio.start_unix_server(answer, path)
+        return (await asyncio.start_unix_server(answer, path)).close
+    except OSError as error:
+        logging.getLogger(__name__).warning(
+            "no health command: cannot listen at %s: %s; HEALTH_SOCKET names another path, empty for none",
+            path,
+            error.strerror or error,
+        )
+        return lambda: None
     finally:
         os.umask(before)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import stat
@@ -21,7 +22,7 @@ from pathlib import Path
 from serial_relay import health
 
 async def main():
-    server = await health.serve(Path(sys.argv[1]))
+    await health.serve(Path(sys.argv[1]))
     print("listening", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     print("stuck", flush=True)
@@ -130,3 +131,26 @@ def test_another_answer_is_unhealthy(path: Path, answer: bytes) -> None:
         with pytest.raises(ConnectionError, match="expected b'alive"):
             health.ask(path, timeout=60)
         thread.join()
+
+
+def test_where_no_socket_can_be_made_there_is_a_warning_and_no_more(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def attempt() -> None:
+        (await health.serve(path / "in" / "nothing"))()
+
+    asyncio.run(attempt())
+    assert len(caplog.messages) == 1
+    assert "no health command: cannot listen at" in caplog.messages[0]
+    assert "HEALTH_SOCKET" in caplog.messages[0]
+
+
+def test_an_ended_service_is_unhealthy(path: Path) -> None:
+    async def attempt() -> None:
+        end = await health.serve(path)
+        await asyncio.to_thread(health.ask, path)
+        end()
+
+    asyncio.run(attempt())
+    with pytest.raises(OSError, match=r"refused|No such file"):
+        health.ask(path)
