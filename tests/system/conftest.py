@@ -75,7 +75,7 @@ def start_program(running: ExitStack, tmp_path: Path) -> StartProgram:
         name = str(command[0])
         if shutil.which(name) is None:
             pytest.skip(f"{name} is not installed")
-        return running.enter_context(Program(command, tmp_path / f"{next(numbers)}-{name}.log"))
+        return running.enter_context(Program(command, tmp_path / f"{next(numbers)}-{Path(name).name}.log"))
 
     return start
 
@@ -133,7 +133,7 @@ def open_port(running: ExitStack) -> OpenPort:
 def echo_server(start_program: StartProgram) -> int:
     """The TCP port of socat, sending back what it is sent, to any number of clients."""
     port = free_port()
-    start_program("socat", f"TCP-LISTEN:{port},bind=127.0.0.1,fork,reuseaddr", "PIPE")
+    start_program("socat", f"TCP-LISTEN:{port},bind=127.0.0.1,fork,reuseaddr,backlog=128", "PIPE")
     wait_for(lambda: peers.listens(port), "socat to listen")
     return port
 

@@ -10,9 +10,12 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.system import peers
-from tests.system.processes import PATIENCE, Program, python_program, wait_for
+from tests.system.processes import PATIENCE, Program, free_port, python_program, wait_for
 
 Port = Mapping[str, Any]
 """One entry of `serialPorts`, as it stands in the desired properties."""
@@ -37,11 +40,12 @@ class Relay:
         self.links.mkdir(parents=True, exist_ok=True)
         self.desired_path = directory / "ports.json"
         self.reported_path = directory / "status.json"
+        self._metrics_port = free_port()
         self.environment = {
             "LINK_DIR": str(self.links),
             "STATE_DIR": str(directory / "state"),
             "SERIAL_GID": str(os.getgid()),
-            "METRICS_PORT": "0",
+            "METRICS_PORT": str(self._metrics_port),
             **environment,
         }
         self._program: Program | None = None
@@ -84,6 +88,20 @@ class Relay:
         """What is reported of one port, `{}` while nothing is."""
         port: dict[str, Any] = self.reported.get("serialPorts", {}).get(name) or {}
         return port
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The present value of `serial_relay_port_<name>` with these labels, from the module's metrics."""
+        with urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=PATIENCE) as answer:
+            text = answer.read().decode()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == f"serial_relay_port_{name}" and labels.items() <= sample.labels.items():
+                    return float(sample.value)
+        raise AssertionError(f"no metric {name} of {labels} in:\n{text}")
+
+    def wait_for_close(self, name: str) -> None:
+        """Wait until the relay has taken note that no application has the port open any more."""
+        self.wait(lambda: self.metric("application_open", port=name) == 0, f"{name} to be seen as closed")
 
     def link(self, name: str) -> str:
         """The path that an application opens."""

@@ -6,7 +6,9 @@ rule there that drops every packet both ways, as a crashed machine or a pulled c
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import subprocess
 import time
 from collections.abc import Iterator
@@ -26,18 +28,24 @@ CUT = "table inet cut { chain input { type filter hook input priority 0; policy 
 class FarHost:
     """A network of two machines: this one and another that can be cut off."""
 
+    _numbers = itertools.count()
+
     def __init__(self) -> None:
-        number = os.getpid() % 65536
-        self.name = f"far{number}"
-        network = f"10.{200 + number % 50}.{number // 256}"
-        self.address = f"{network}.2"
+        number = f"{os.getpid()}{next(self._numbers)}"  # an interface can outlive its namespace for a moment
+        network = f"10.{random.randrange(200, 250)}.{random.randrange(256)}"
         near, far = f"n{number}", f"f{number}"
+        self.name = f"far{number}"
+        self.address = f"{network}.2"
         self._run(f"ip netns add {self.name}")
-        self._run(f"ip link add {near} type veth peer name {far} netns {self.name}")
-        self._run(f"ip addr add {network}.1/30 dev {near}")
-        self._run(f"ip link set {near} up")
-        self._run(f"{self.inside} ip addr add {self.address}/30 dev {far}")
-        self._run(f"{self.inside} ip link set {far} up")
+        try:
+            self._run(f"ip link add {near} type veth peer name {far} netns {self.name}")
+            self._run(f"ip addr add {network}.1/30 dev {near}")
+            self._run(f"ip link set {near} up")
+            self._run(f"{self.inside} ip addr add {self.address}/30 dev {far}")
+            self._run(f"{self.inside} ip link set {far} up")
+        except BaseException:
+            self.remove()
+            raise
 
     @property
     def inside(self) -> str:

@@ -126,7 +126,7 @@ def test_first_request_waits_for_a_connection_made_on_open(
     with pytest.raises(TimeoutError):
         listener.accept(timeout=0.5)
 
-    for _ in range(3):
+    for _ in range(2):
         application = open_port(relay.link(NAME))
         application.write(b"first request")
         server = listener.accept()
