@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 from uuid import uuid4
 
 import pytest
@@ -33,13 +34,16 @@ def hub(name: str, echo_port: int) -> Iterator[EdgeHub]:
 
 
 @pytest.fixture
-def options(module: Json, create_options: Json, hub: EdgeHub) -> Iterator[list[str]]:
+def metrics_port() -> int:
+    """A TCP port of this machine, whose network the container shares."""
+    return free_port()
+
+
+@pytest.fixture
+def options(module: Json, create_options: Json, hub: EdgeHub, metrics_port: int) -> Iterator[list[str]]:
     """What edgeAgent makes of the manifest's entry: its options, its identity, the socket of its workload API."""
     socket = hub.workload.socket_path
-    environment = hub.environment | {
-        "METRICS_ADDRESS": "127.0.0.1",  # on this machine's own network
-        "METRICS_PORT": str(free_port()),
-    }
+    environment = hub.environment | {"METRICS_ADDRESS": "127.0.0.1", "METRICS_PORT": str(metrics_port)}
     yield [
         *module_arguments(module, create_options),
         *(f"--env={variable}={value}" for variable, value in environment.items()),
@@ -49,7 +53,7 @@ def options(module: Json, create_options: Json, hub: EdgeHub) -> Iterator[list[s
 
 
 def test_it_serves_what_the_twin_asks_for(
-    image: str, options: list[str], hub: EdgeHub, name: str, echo_port: int
+    image: str, options: list[str], hub: EdgeHub, name: str, echo_port: int, metrics_port: int
 ) -> None:
     with Container(image, options) as relay:
         reported = hub.wait_reported(lambda reported: reported.get("status") == "ok", timeout=60)
@@ -69,6 +73,8 @@ def test_it_serves_what_the_twin_asks_for(
         assert isinstance(answer, dict)
         assert answer["status"] == "ok"
         assert not hub.violations
+        with urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=30) as metrics:
+            assert f'port="{name}b"' in metrics.read().decode()
 
         podman("stop", "--time", "60", relay.name)
         assert relay.exit_code == 0

@@ -56,7 +56,9 @@ def capabilities(process: int) -> set[str]:
 
 
 def test_the_port_is_used_from_the_host(start_module: StartModule, create_options: Json) -> None:
+    started = time.monotonic()
     _, link = start_module(create_options)
+    print(f"from `podman run` to a connected port: {time.monotonic() - started:.2f} s")
     assert echoed(link)
     assert str(link.readlink()) == f"serial-relay/{link.name}"
     node = link.stat()
