@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import errno
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,14 @@ if sys.platform == "win32":
 else:
     from serial_host import com_port_posix as system
     from serial_host.com_port_descriptor import DescriptorPump
+
+DRAIN_SECONDS = 5.0
+"""At most this long a change of the line waits for what was written before it."""
+
+DRAIN_STALLED_SECONDS = 0.5
+"""It does not wait for a device that takes nothing for this long."""
+
+DRAIN_POLL_SECONDS = 0.001
 
 _PARITY = {
     Parity.NONE: serial.PARITY_NONE,
@@ -91,6 +100,8 @@ class SerialComPort:
         else:
             handle = port.fileno()
         self._driver = system.Driver(handle)
+        self._lock = threading.Lock()
+        """Held while pyserial works on the handle in a thread, so that it is not closed meanwhile."""
         self._line = self._driver.line()
         self._pump: Pump
         if sys.platform == "win32" or threads:
@@ -113,12 +124,38 @@ class SerialComPort:
     def unsent(self) -> int:
         return self._pump.unsent
 
+    @property
+    def drained(self) -> bool:
+        return not self._pump.written
+
+    async def drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        started = progressed = loop.time()
+        before = 0
+        with contextlib.suppress(OSError, ValueError):  # it is gone: nothing more will be sent
+            while left := self._pump.unsent + self._driver.unsent_waiting():
+                now = loop.time()
+                if left < before:
+                    progressed = now
+                if now - progressed > DRAIN_STALLED_SECONDS or now - started > DRAIN_SECONDS:
+                    return
+                before = left
+                await asyncio.sleep(DRAIN_POLL_SECONDS)
+            self._pump.written = False
+            await asyncio.to_thread(self._driver.wait_sent)
+
     def change_line(self, line: LineSettings) -> None:
-        with self._translated_errors("does not accept these settings"):
+        with self._lock, self._translated_errors(f"does not accept {line}"):
+            if line == self._line:
+                return
             try:
                 _set_line(self._serial, line)
             finally:
                 self._line = self._driver.line()
+                if self._line != line:
+                    # pyserial would go on asking for what it did not get, with every later change.
+                    with contextlib.suppress(*_FAILURES):
+                        _set_line(self._serial, self._line)
 
     def set_dtr(self, on: bool) -> None:  # noqa: FBT001
         with self._translated_errors("cannot drive DTR"):
@@ -148,8 +185,9 @@ class SerialComPort:
 
     def discard_unsent(self) -> int:
         with self._translated_errors("cannot purge"):
+            waiting = self._driver.unsent_waiting()
             self._serial.reset_output_buffer()
-            return self._pump.discard_unsent()
+            return waiting + self._pump.discard_unsent()
 
     async def close(self) -> None:
         await self._pump.stop()

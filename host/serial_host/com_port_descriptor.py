@@ -22,6 +22,7 @@ class DescriptorPump:
         self._events = events
         self._loop = asyncio.get_running_loop()
         self._unsent = bytearray()
+        self.written = False
         self._writing_paused = False
         self._reading = False
         self._stopped = False
@@ -32,6 +33,7 @@ class DescriptorPump:
         return len(self._unsent)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written = True
         if self._stopped:
             self._unsent += data
             return

@@ -56,7 +56,7 @@ class Driver:
             baud_rate=speed,
             data_bits=_DATA_BITS[cflag & termios.CSIZE],
             parity=parity,
-            stop_bits=2 if cflag & termios.CSTOPB else 1,
+            stop_bits=(1.5 if cflag & termios.CSIZE == termios.CS5 else 2) if cflag & termios.CSTOPB else 1,
             flow_control=flow_control,
         )
 
@@ -97,6 +97,22 @@ class Driver:
         """Give the number of bytes that the driver holds for us. Raises `OSError`."""
         (waiting,) = struct.unpack("=I", self._ask(termios.FIONREAD, 4))
         return int(waiting)
+
+    def unsent_waiting(self) -> int:
+        """Give the number of bytes that the driver holds for the device. Raises `OSError`."""
+        (waiting,) = struct.unpack("=I", self._ask(termios.TIOCOUTQ, 4))
+        return int(waiting)
+
+    def wait_sent(self) -> None:
+        """Wait for the UART's own buffer, which no count tells of. Raises `OSError`."""
+        try:
+            termios.tcdrain(self._descriptor)
+        except termios.error as error:
+            raise OSError(*error.args) from error
+
+    def forget(self) -> None:
+        """Touch the descriptor no more: its number may soon be another file's."""
+        self._descriptor = -1
 
     def _ask(self, request: int, size: int) -> bytes:
         return fcntl.ioctl(self._descriptor, request, bytes(size))

@@ -51,6 +51,7 @@ class ThreadPump:
         self._received_size = 0
         self._reading_paused = False
         self._unsent = bytearray()
+        self.written = False
         self._writing_paused = False
         self._generation = 0
         self._threads = [
@@ -65,6 +66,7 @@ class ThreadPump:
         return len(self._unsent)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written = True
         with self._changed:
             self._unsent += data
             pause = len(self._unsent) > WRITE_HIGH and not self._writing_paused

@@ -38,6 +38,8 @@ _DCB_OUTX = 1 << 8
 _PARITIES = (Parity.NONE, Parity.ODD, Parity.EVEN, Parity.MARK, Parity.SPACE)
 _STOP_BITS = (1, 1.5, 2)
 
+_INVALID_HANDLE = -1
+
 
 class _Dcb(ctypes.Structure):
     _fields_ = (
@@ -64,6 +66,7 @@ for _name, _argument in (
     ("GetCommModemStatus", ctypes.POINTER(wintypes.DWORD)),
 ):
     getattr(_kernel32, _name).argtypes = (wintypes.HANDLE, _argument)
+_kernel32.FlushFileBuffers.argtypes = (wintypes.HANDLE,)
 _kernel32.ClearCommError.argtypes = (
     wintypes.HANDLE,
     ctypes.POINTER(wintypes.DWORD),
@@ -113,11 +116,28 @@ class Driver:
 
     def line_errors(self) -> LineErrors:
         """Give how often the driver flagged each error since this object was made. Raises `OSError`."""
-        self.received_waiting()
+        self._look()
         return self._errors
 
     def received_waiting(self) -> int:
-        """Give the number of bytes that the driver holds, and take note of error flags. Raises `OSError`."""
+        """Give the number of bytes that the driver holds for us. Raises `OSError`."""
+        return int(self._look().received)
+
+    def unsent_waiting(self) -> int:
+        """Give the number of bytes that the driver holds for the device. Raises `OSError`."""
+        return int(self._look().unsent)
+
+    def wait_sent(self) -> None:
+        """Wait for the UART's own buffer, which no count tells of. Raises `OSError`."""
+        if not _kernel32.FlushFileBuffers(self._handle):
+            raise ctypes.WinError(ctypes.get_last_error())
+
+    def forget(self) -> None:
+        """Touch the handle no more: its number may soon be another file's."""
+        self._handle = _INVALID_HANDLE
+
+    def _look(self) -> _ComStat:
+        """Ask for the queues' lengths, and take note of the error flags that this clears."""
         flags = wintypes.DWORD()
         state = _ComStat()
         if not _kernel32.ClearCommError(self._handle, ctypes.byref(flags), ctypes.byref(state)):
@@ -131,4 +151,4 @@ class Driver:
                     framing=before.framing + bool(flags.value & _CE_FRAME),
                     breaks=before.breaks + bool(flags.value & _CE_BREAK),
                 )
-        return int(state.received)
+        return state

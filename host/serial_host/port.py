@@ -114,6 +114,10 @@ class ComPort(Protocol):
     def unsent(self) -> int:
         """Bytes written that the driver has not taken."""
 
+    @property
+    def drained(self) -> bool:
+        """Whether nothing was written since `drain` last found that the device has it all."""
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Take all of `data`, which may be reused after the call; may call `pause_writing` before it returns."""
 
@@ -123,8 +127,14 @@ class ComPort(Protocol):
     def resume_reading(self) -> None:
         """Deliver bytes again."""
 
+    async def drain(self) -> None:
+        """Wait until the device has what was written; not for ever, if flow control stops it. Never raises."""
+
     def change_line(self, line: LineSettings) -> None:
-        """Set what the driver accepts; `line` tells afterwards what it made of it. Raises `ComPortError`."""
+        """Set what the driver accepts; `line` tells afterwards what it made of it. Raises `ComPortError`.
+
+        May block for as long as the driver does, and may be called from any one thread at a time.
+        """
 
     def set_dtr(self, on: bool) -> None:  # noqa: FBT001  # a line is on or off, and the name says which line
         """Drive DTR. Raises `ComPortError`."""
@@ -145,7 +155,7 @@ class ComPort(Protocol):
         """Throw away what the driver has received; gives the number of bytes. Raises `ComPortError`."""
 
     def discard_unsent(self) -> int:
-        """Throw away what the device has not been sent; gives the bytes of `unsent` among it. Raises `ComPortError`."""
+        """Throw away what the device has not been sent; gives the number of bytes. Raises `ComPortError`."""
 
     async def close(self) -> None:
         """Give the port back to the operating system; unsent bytes are lost. Never raises."""

@@ -17,10 +17,12 @@ from collections.abc import Callable, MutableMapping
 from ipaddress import ip_address
 from typing import Any
 
-from serial_host.config import Open, PortConfig
-from serial_host.interfaces import Endpoint, Interfaces, endpoints
+from serial_host.config import Open, PortConfig, Protocol
+from serial_host.interfaces import Address, Endpoint, Interfaces, endpoints
 from serial_host.port import ComPort, ComPortError, OpenComPort
-from serial_host.session import RawSession
+from serial_host.session import Hold, Session
+from serial_host.session_raw import RawSession
+from serial_host.session_rfc2217 import Rfc2217Session
 from serial_host.status import PortStatus, State
 from serial_host.tcp_listener import TcpListener, socket_name
 from serial_host.tcp_options import prepare_connection, reset_on_close
@@ -58,12 +60,16 @@ class PortServer:
         self._listener = TcpListener(config.tcp_port, self._accept, self._log)
         self._port: ComPort | None = None
         self._device_slow = False
-        self._port_over: asyncio.Future[ComPortError | None]
-        self._session: RawSession | None = None
+        self._port_over: asyncio.Future[None]
+        self._session: Session | None = None
         self._session_changed = asyncio.Event()
         self._starting: set[asyncio.Task[Any]] = set()
         self._overruns_before = 0
         self._last_refusal: tuple[str, str] | None = None
+
+    @property
+    def _refuses_without_device(self) -> bool:
+        return self._config.protocol is Protocol.RAW and self._config.open is Open.ALWAYS
 
     @property
     def name(self) -> str:
@@ -99,15 +105,12 @@ class PortServer:
         port = await self._open_port(self)
         try:
             self._opened(port)
-            error = await self._port_over
+            await self._port_over
         finally:
             self._port = None
             self._count_overruns(port, final=True)
             self._lose_unsent(port)
             await port.close()
-        if error is not None:
-            # Lost, not absent: what comes back at once (a reset adapter) is served again at once.
-            self._absent(error)
 
     def _opened(self, port: ComPort) -> None:
         self._port, self._device_slow = port, False
@@ -118,7 +121,7 @@ class PortServer:
             self._log.warning("the port runs %s, not %s as configured", port.line, self._config.line)
         self.update_listener()
         if self._session is not None:
-            self._session.resume_reading()
+            self._session.device_present(port)
         elif self._config.open is Open.ON_CLIENT:
             self._port_over.set_result(None)
 
@@ -128,7 +131,7 @@ class PortServer:
         if self._status.fail(str(error)):
             self._log.warning("%s", error)
         if self._session is not None:
-            self._session.abort("the device is absent")
+            self._session.device_absent(str(error))
         self.update_listener()
 
     def _lose_unsent(self, port: ComPort) -> None:
@@ -159,8 +162,8 @@ class PortServer:
     # What the listener and the interfaces say.
 
     def update_listener(self) -> None:
-        """Listen at the addresses of now while there is something to serve: a raw client is refused without a device."""
-        if self._port is not None or self._config.open is Open.ON_CLIENT:
+        """Listen at the addresses of now; not where a raw client could be told of an absent device by refusal alone."""
+        if self._port is not None or not self._refuses_without_device:
             self._listener.update(*endpoints(self._config.listen, self._interfaces()))
         else:
             self._listener.update(())
@@ -182,11 +185,16 @@ class PortServer:
             return
         task = asyncio.ensure_future(
             asyncio.get_running_loop().connect_accepted_socket(
-                lambda: RawSession(self, address, peer), connection
+                lambda: self._session_for(address, peer), connection
             )
         )
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
+
+    def _session_for(self, address: Address, peer: str) -> Session:
+        if self._config.protocol is Protocol.RFC2217:
+            return Rfc2217Session(self, address, peer, self._config, self._log)
+        return RawSession(self, address, peer)
 
     def _refuse(self, peer: str, reason: str) -> None:
         self._status.refused += 1
@@ -198,16 +206,16 @@ class PortServer:
 
     # What the session says.
 
-    def session_started(self, session: RawSession) -> None:
+    def session_started(self, session: Session) -> None:
         present = self._session
-        if self._port is None and self._config.open is Open.ALWAYS:
+        if self._port is None and self._refuses_without_device:
             self._refuse(session.peer, "the device is absent")
-            session.abort("refused")
+            session.refuse("the device is absent")
             return
         if present is not None:
             if present.address != session.address and not self._config.take_over:
                 self._refuse(session.peer, f"{present.peer} is being served")
-                session.abort("refused")
+                session.refuse(f"{present.peer} is connected")
                 return
             self._log.info("client %s is replaced by %s", present.peer, session.peer)
             self._session = None
@@ -218,12 +226,15 @@ class PortServer:
         self._status.connects += 1
         self._status.client, self._status.client_since = session.peer, time.time()
         self._log.info("client %s connected", session.peer)
+        if self._device_slow:
+            session.hold_reading(Hold.DEVICE_SLOW)
         if self._port is not None:
             self._port.resume_reading()
-            if not self._device_slow:
-                session.resume_reading()
+            session.device_present(self._port)
+        elif self._config.open is Open.ALWAYS:
+            session.device_absent(self._status.last_error or "it is not open yet")
 
-    def write(self, data: memoryview) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         port = self._port
         if port is None:
             self._status.discarded_to_device += len(data)
@@ -240,7 +251,13 @@ class PortServer:
             else:
                 self._port.resume_reading()
 
-    def session_ended(self, session: RawSession, reason: str) -> None:
+    def purged(self, *, to_device: int = 0, from_device: int = 0) -> None:
+        self._status.bytes_to_device -= to_device
+        self._status.discarded_to_device += to_device
+        self._status.bytes_from_device += from_device
+        self._status.discarded_from_device += from_device
+
+    def session_ended(self, session: Session, reason: str) -> None:
         if session is not self._session:
             return
         self._log.info("client %s disconnected: %s", session.peer, reason)
@@ -266,16 +283,19 @@ class PortServer:
     def pause_writing(self) -> None:
         self._device_slow = True
         if self._session is not None:
-            self._session.pause_reading()
+            self._session.hold_reading(Hold.DEVICE_SLOW)
 
     def resume_writing(self) -> None:
         self._device_slow = False
         if self._session is not None:
-            self._session.resume_reading()
+            self._session.release_reading(Hold.DEVICE_SLOW)
 
     def port_lost(self, error: ComPortError) -> None:
         if not self._port_over.done():
-            self._port_over.set_result(error)
+            self._port = None
+            self.resume_writing()
+            self._absent(error)
+            self._port_over.set_result(None)
 
     # What `status` asks.
 
@@ -284,6 +304,7 @@ class PortServer:
         if self._port is not None:
             self._count_overruns(self._port, final=False)
             self._status.unsent = self._port.unsent
+            self._status.line = str(self._port.line)
         self._status.listening = self._listener.addresses
         self._status.not_listening = self._listener.problems
         return self._status

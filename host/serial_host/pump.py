@@ -8,6 +8,9 @@ from typing import Protocol
 class Pump(Protocol):
     """Moves bytes between a port's driver and its `ComPortEvents`; does not close the port."""
 
+    written: bool
+    """Set by `write`; cleared by whoever sees to it that the device has everything."""
+
     @property
     def unsent(self) -> int:
         """Bytes written that the driver has not taken."""

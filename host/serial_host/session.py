@@ -1,6 +1,6 @@
-"""One raw client and the COM port: bytes as they are, in both directions.
+"""One client of a COM port: the connection, whatever protocol runs inside it.
 
-Not here: who may be a client (`port_server`), and RFC 2217.
+Not here: what the bytes mean (`session_raw`, `session_rfc2217`), and who may be a client (`port_server`).
 """
 
 # ruff: noqa: D102  # the methods are documented where their type is: `asyncio.BufferedProtocol`
@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from abc import abstractmethod
+from enum import Flag, auto
 from typing import Protocol, cast
 
 from serial_host.interfaces import Address
-from serial_host.port import DEVICE_BOUND, READ_SIZE
+from serial_host.port import DEVICE_BOUND, READ_SIZE, ComPort
 from serial_host.tcp_options import is_dead, reset_on_close
 
 WATCH_SECONDS = 1.0
@@ -21,20 +23,33 @@ WATCH_SECONDS = 1.0
 class SessionOwner(Protocol):
     """Whom a session serves; `session` arguments let it tell a replaced client from the present one."""
 
-    def session_started(self, session: RawSession) -> None:
-        """Take the client, which begins with reading paused, or abort it."""
+    def session_started(self, session: Session) -> None:
+        """Take the client or `refuse` it."""
 
-    def write(self, data: memoryview) -> None:
-        """Take all of `data` for the device; it is reused after the call."""
+    def write(self, data: bytes | memoryview) -> None:
+        """Take all of `data` for the device; it may be reused after the call."""
 
     def client_slow(self, *, slow: bool) -> None:
         """Stop or go on delivering the device's bytes."""
 
-    def session_ended(self, session: RawSession, reason: str) -> None:
-        """Forget the session. Called once."""
+    def purged(self, *, to_device: int = 0, from_device: int = 0) -> None:
+        """Count bytes that the client asked to be thrown away."""
+
+    def session_ended(self, session: Session, reason: str) -> None:
+        """Forget the session. Called once, also for a refused one."""
 
 
-class RawSession(asyncio.BufferedProtocol):
+class Hold(Flag):
+    """Why nothing is read from a client."""
+
+    STARTING = auto()
+    """Nobody has decided on the client yet; every session begins with this."""
+    DEVICE_SLOW = auto()
+    WORKING = auto()
+    """What the client asked for takes time, and what it sent after that waits."""
+
+
+class Session(asyncio.BufferedProtocol):
     """Reads at most 4 KB at a time into one buffer, so that the bound towards the device holds."""
 
     def __init__(self, owner: SessionOwner, address: Address, peer: str) -> None:
@@ -44,46 +59,58 @@ class RawSession(asyncio.BufferedProtocol):
         """`address:port` of the client."""
         self._owner = owner
         self._buffer = memoryview(bytearray(READ_SIZE))
-        self._reading_wanted = False
+        self._holds = Hold.STARTING
         self._resume_scheduled = False
         self._reason: str | None = None
         self._transport: asyncio.Transport
         self._watch: asyncio.TimerHandle
 
+    @abstractmethod
+    def device_present(self, port: ComPort) -> None:
+        """Serve the client with this port: it was open when the client came, or was opened since."""
+
+    @abstractmethod
+    def device_absent(self, reason: str) -> None:
+        """Do without a port: it was lost, or could not be opened."""
+
+    @abstractmethod
+    def refuse(self, reason: str) -> None:
+        """Turn the client away; it is none of the owner's."""
+
+    @abstractmethod
+    def send(self, data: bytes) -> None:
+        """Queue bytes of the device for the client."""
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=DEVICE_BOUND, low=0)
         self._transport.pause_reading()
-        self._watch_peer()
+        self._watch = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch_peer)
         self._owner.session_started(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # the name is the base class's
         return self._buffer
 
-    def buffer_updated(self, nbytes: int) -> None:
-        self._owner.write(self._buffer[:nbytes])
+    @abstractmethod
+    def buffer_updated(self, nbytes: int) -> None: ...
 
-    def send(self, data: bytes) -> None:
-        """Queue bytes of the device for the client."""
-        self._transport.write(data)
-
-    def pause_reading(self) -> None:
-        """Leave further bytes with the client."""
-        self._reading_wanted = False
+    def hold_reading(self, why: Hold) -> None:
+        """Leave further bytes with the client, until every hold is released."""
+        self._holds |= why
         self._transport.pause_reading()
 
-    def resume_reading(self) -> None:
-        """Take the client's bytes (again); a session begins paused."""
-        self._reading_wanted = True
-        if not self._resume_scheduled:
+    def release_reading(self, why: Hold) -> None:
+        """Take the client's bytes (again), if nothing else holds them."""
+        self._holds &= ~why
+        if not self._holds and not self._resume_scheduled:
             # Never in the same turn of the loop as a pause: asyncio's proactor would have two reads in flight, and lose
             # the bytes of one (CPython's proactor_events.py, resume_reading).
             self._resume_scheduled = True
-            asyncio.get_running_loop().call_soon(self._resume_if_wanted)
+            asyncio.get_running_loop().call_soon(self._resume_reading)
 
-    def _resume_if_wanted(self) -> None:
+    def _resume_reading(self) -> None:
         self._resume_scheduled = False
-        if self._reading_wanted and not self._transport.is_closing():
+        if not self._holds and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def pause_writing(self) -> None:

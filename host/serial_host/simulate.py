@@ -62,6 +62,13 @@ class SimulatedComPort:
     def unsent(self) -> int:
         return 0
 
+    @property
+    def drained(self) -> bool:
+        return True
+
+    async def drain(self) -> None:
+        pass
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self._behaviour(bytes(data), self._receive)
 

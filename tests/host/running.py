@@ -141,6 +141,7 @@ class Client:
     def __init__(
         self, tcp_port: int, *, source: str = "127.0.0.1", receive_buffer: int | None = None
     ) -> None:
+        self._reset = True
         self.socket = socket.socket()
         try:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -148,7 +149,9 @@ class Client:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             self.socket.settimeout(PATIENCE)
             self.socket.bind((source, 0))
-            self.socket.connect(("127.0.0.1", tcp_port))
+            with contextlib.suppress(ConnectionResetError):
+                self.socket.connect(("127.0.0.1", tcp_port))
+                self._reset = False
         except BaseException:
             self.socket.close()
             raise
@@ -176,6 +179,10 @@ class Client:
                 break
             data += part
         return bytes(data)
+
+    def is_refused(self) -> bool:
+        """Wait for the end and tell whether it was a reset; it may have come before the connection was known to stand."""
+        return self._reset or self.is_cut()
 
     def is_cut(self) -> bool:
         """Wait for the end of the connection and tell whether it was a reset; bytes that come instead are a failure."""
