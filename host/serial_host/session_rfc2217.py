@@ -252,20 +252,27 @@ class Rfc2217Session(Session):
 
     def _act_on(self, event: Event | _DevicePresent) -> Coroutine[None, None, None] | None:
         """Act at once, or give what must be awaited before the next event is looked at."""
-        if self._refused:
-            if isinstance(event, ComPortAgreed):
-                self._announce(ModemLines())
-                self.close("refused")
-            return None
         match event:
-            case Data(data):
-                self._owner.write(data)
+            case _ if self._refused:
+                if isinstance(event, ComPortAgreed):
+                    self._announce(ModemLines())
+                    self.close("refused")
             case SetBaudRate() | SetDataSize() | SetParity() | SetStopSize():
                 return self._line_command(event)
             case SetControl():
                 return self._control(event)
+            case TelnetCommand(TelnetCode.BREAK):
+                return self._port.send_break()
             case _DevicePresent(port):
                 return self._restore(port)
+            case _:
+                self._act_at_once(event)
+        return None
+
+    def _act_at_once(self, event: Event) -> None:
+        match event:
+            case Data(data):
+                self._owner.write(data)
             case ComPortAgreed():
                 self._announce(self._port.modem_lines())
                 self._poll_lines()
@@ -273,15 +280,12 @@ class Rfc2217Session(Session):
                 self._log.info(
                     "client %s has no com port option: its bytes pass, its settings cannot", self.peer
                 )
-            case TelnetCommand(TelnetCode.BREAK):
-                return self._port.send_break()
             case FlowControlSuspend() | FlowControlResume():
                 self._owner.client_slow(slow=self._slow)
             case ComPortCommand():
                 self._answer(event)
             case _:
                 self._log.debug("client %s sent %r, which means nothing to a com port", self.peer, event)
-        return None
 
     def _answer(self, command: ComPortCommand) -> None:
         """Answer what needs neither the line nor its driver's patience."""
