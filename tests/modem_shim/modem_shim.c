@@ -1,5 +1,5 @@
 /*
- * Gives ptys what a UART has and they lack: modem lines, breaks, data bits and parity. For tests, by LD_PRELOAD.
+ * Gives ptys what a UART has and they lack: modem lines, breaks, data bits, parity and error counts. For tests, by LD_PRELOAD.
  *
  * The file named by MODEM_SHIM_FILE holds a record for each pty slave, by its number; see modem_shim.py, which is
  * the device's end of the lines. Only slaves of Unix 98 ptys (majors 136-143, minors as in /dev/pts/N) are touched.
@@ -31,7 +31,7 @@ struct record { /* 32 bytes, as in modem_shim.py */
     volatile uint32_t breaks; /* sent by the port */
     volatile uint32_t in_break;
     volatile uint32_t frame;  /* c_cflag: CSIZE, PARENB, PARODD, CMSPAR; 0 as long as nobody set them */
-    uint32_t reserved[4];
+    volatile uint32_t framing, overrun, parity, breaks_received; /* the driver's counts, as the device causes them */
 };
 
 static struct record *record_of(int fd)
@@ -94,7 +94,8 @@ int ioctl(int fd, unsigned long request, ...)
                 return -1;
         return 0;
     case TIOCGICOUNT:
-        *(struct serial_icounter_struct *)argument = (struct serial_icounter_struct){0};
+        *(struct serial_icounter_struct *)argument = (struct serial_icounter_struct){
+            .frame = port->framing, .overrun = port->overrun, .parity = port->parity, .brk = port->breaks_received};
         return 0;
     case TIOCSBRK:
         port->breaks++;

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 _SOURCE = Path(__file__).with_name("modem_shim.c")
-_RECORD = struct.Struct("=4I16x")
+_RECORD = struct.Struct("=8I")
 _RECORDS = 4096
 _CMSPAR = 0o10000000000
 
@@ -86,7 +86,7 @@ class ModemLines:
         self._offset = offset
 
     def reset(self) -> None:
-        _RECORD.pack_into(self._records, self._offset, 0, 0, 0, 0)
+        _RECORD.pack_into(self._records, self._offset, *([0] * 8))
 
     def set(self, lines: int) -> None:
         """Raise inputs of the port: any of CTS, DSR, RI and CD."""
@@ -95,6 +95,22 @@ class ModemLines:
     def clear(self, lines: int) -> None:
         """Drop inputs of the port."""
         self._word(0, self.state & ~lines)
+
+    def framing_error(self) -> None:
+        """Send a character that the port's driver counts as broken."""
+        self._word(4, self._words()[4] + 1)
+
+    def overrun(self) -> None:
+        """Send faster than the port's driver can take it."""
+        self._word(5, self._words()[5] + 1)
+
+    def parity_error(self) -> None:
+        """Send a character with a wrong parity bit."""
+        self._word(6, self._words()[6] + 1)
+
+    def send_break(self) -> None:
+        """Send a break to the port."""
+        self._word(7, self._words()[7] + 1)
 
     @property
     def state(self) -> int:
