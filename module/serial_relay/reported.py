@@ -49,6 +49,9 @@ PORT_KEYS: Mapping[str, tuple[str, ...]] = {
 }
 """Every key that a port can have, with the keys below it."""
 
+_MODULE_KEYS = frozenset(MODULE_KEYS)
+_KEYS_BELOW = frozenset(key for key, below in PORT_KEYS.items() if below)
+
 _REDUCTIONS = (
     "modem",
     "line",
@@ -165,12 +168,21 @@ def unknown_section(ports: Iterable[str]) -> dict[str, Any]:
     A `merge_patch` against it names every key: with its value, or null where there is none.
     """
     port = {key: dict.fromkeys(below, _ANYTHING) if below else _ANYTHING for key, below in PORT_KEYS.items()}
-    return {**dict.fromkeys(MODULE_KEYS, _ANYTHING), "serialPorts": dict.fromkeys(ports, port)}
+    return {**dict.fromkeys(MODULE_KEYS, _ANYTHING), "serialPorts": dict.fromkeys(ports, port) or _ANYTHING}
 
 
 def _full_size(section: Document) -> int:
-    full = merge_patch(unknown_section(section["serialPorts"]), section)
-    return len(json.dumps(full, separators=(",", ":"), ensure_ascii=False).encode())
+    """Give the bytes of `merge_patch(unknown_section(…), section)` without making that."""
+    nulls = sum(map(_null_size, _MODULE_KEYS - section.keys()))
+    for port in section["serialPorts"].values():
+        nulls += sum(map(_null_size, PORT_KEYS.keys() - port.keys()))
+        for key in _KEYS_BELOW & port.keys():
+            nulls += sum(_null_size(below) for below in PORT_KEYS[key] if below not in port[key])
+    return len(json.dumps(section, separators=(",", ":"), ensure_ascii=False).encode()) + nulls
+
+
+def _null_size(key: str) -> int:
+    return len(f',"{key}":null')
 
 
 def _port(status: PortStatus) -> dict[str, Any]:

@@ -42,7 +42,7 @@ _LAST_RETRY = 3600 / PER_HOUR
 
 _ROUNDING = 1e-6
 
-_HEALTHY = frozenset({State.CONNECTING, State.NEGOTIATING, State.CONNECTED, State.IDLE})
+_HEALTHY = (State.CONNECTING, State.NEGOTIATING, State.CONNECTED, State.IDLE)
 _FACTS = ("version", "startedAt", "configSource", "desiredVersion", "configErrors")
 
 
@@ -229,20 +229,22 @@ def _urgency(held: Document, section: Document) -> _Urgency:
         (_port_urgency(earlier[name], port) for name, port in ports.items()), default=_Urgency.NONE
     ):
         return urgency
-    return _Urgency.CALM if merge_patch(held, section) else _Urgency.NONE
+    return _Urgency.CALM if any(held.get(key) != section.get(key) for key in MODULE_KEYS) else _Urgency.NONE
 
 
 def _port_urgency(held: object, port: Document) -> _Urgency:
+    if held == port:
+        return _Urgency.NONE
     if not isinstance(held, Mapping):
         return _Urgency.PROMPT
     changed = {key for key in held.keys() | port.keys() if held.get(key) != port.get(key)}
-    if not changed:
-        return _Urgency.NONE
-    states = {held.get("state"), port["state"]}
-    if changed & {"configError", "link"} or ("state" in changed and not states <= _HEALTHY):
+    states = (held.get("state"), port["state"])
+    if changed & {"configError", "link"} or (
+        "state" in changed and any(state not in _HEALTHY for state in states)
+    ):
         return _Urgency.PROMPT
     if "lastError" in changed and _code(held) != _code(port):
-        return _Urgency.CALM if states == {State.RETRYING} else _Urgency.PROMPT
+        return _Urgency.CALM if states == (State.RETRYING, State.RETRYING) else _Urgency.PROMPT
     return _Urgency.CALM if changed & {"state", "applicationOpen", "remoteAddress", "line"} else _Urgency.SLOW
 
 
