@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -103,12 +103,20 @@ class Bench:
     def host(self, name: str, device: str, *options: str) -> int:
         """Serve `device` with our host and give its TCP port."""
         port = free_port()
+        self._host(name, [port], device, str(port), *options)
+        return port
+
+    def host_of_many(self, name: str, configuration: Path, ports: Sequence[int]) -> None:
+        """Serve what a configuration file names, on these TCP ports."""
+        self._host(name, ports, "--config", str(configuration))
+
+    def _host(self, name: str, ports: Sequence[int], *arguments: str) -> None:
         directory = self.directory / name
         directory.mkdir()
-        host = Host(directory, "run", device, str(port), *options)
+        host = Host(directory, "run", *arguments)
         self._running.callback(host.close)
-        host.wait_until_listening(port)
-        return port
+        for port in ports:
+            host.wait_until_listening(port)
 
     def ser2net(self, name: str, device: str) -> int:
         """Serve `device` with ser2net, Nagle and batching off, and give its TCP port."""

@@ -19,7 +19,7 @@ from tests.benchmarks.comparison import (
     pooled,
 )
 from tests.benchmarks.contenders import Bench, Load
-from tests.benchmarks.rows import Row
+from tests.benchmarks.rows import Row, Section
 
 NODELAY = "socat nodelay"
 SAMPLE = "socat as in the sample"
@@ -70,6 +70,14 @@ def latency_rows(
     ]
 
 
+def microseconds(results: Mapping[str, Rounds], our_name: str) -> dict[str, list[float]]:
+    """The single times of each way, ours under the name it has in the picture."""
+    return {
+        our_name if name == "ours" else name: [time / 1e3 for time in pooled(rounds)]
+        for name, rounds in results.items()
+    }
+
+
 def throughput_rows(loads: Mapping[str, Load], peer: str, effort: Effort) -> list[Row]:
     """Bytes a second each way, ours (the first load) against the peer's."""
     count = effort.megabytes * 1_000_000
@@ -82,7 +90,7 @@ def throughput_rows(loads: Mapping[str, Load], peer: str, effort: Effort) -> lis
     return rows
 
 
-def relay_section(bench: Bench, effort: Effort) -> tuple[list[Row], dict[str, list[float]]]:
+def relay_section(bench: Bench, effort: Effort) -> Section:
     """The module alone before a TCP server, against socat in its place; with the single times for the picture."""
     server = int(bench.load("server").announced)
     relay = bench.relay("relay", {"ours": {"tcpPort": server}})
@@ -109,13 +117,10 @@ def relay_section(bench: Bench, effort: Effort) -> tuple[list[Row], dict[str, li
         ),
     ]
     rows += throughput_rows({name: loads[name] for name in ("ours", NODELAY)}, NODELAY, effort)
-    return rows, {
-        ("ours" if name == "ours" else name): [time / 1e3 for time in pooled(rounds)]
-        for name, rounds in single.items()
-    }
+    return Section(rows, microseconds(single, "ours"))
 
 
-def chain_section(bench: Bench, effort: Effort) -> tuple[list[Row], dict[str, list[float]]]:
+def chain_section(bench: Bench, effort: Effort) -> Section:
     """Module and host before a serial device, against socat and ser2net in their places."""
     port = bench.host("host", bench.load("device").announced)
     relay = bench.relay("chain", {"ours": {"tcpPort": port}})
@@ -127,18 +132,15 @@ def chain_section(bench: Bench, effort: Effort) -> tuple[list[Row], dict[str, li
     single = in_turns(loads, effort.rounds, "requests", effort.requests)
     rows = latency_rows("request and response", single["ours"], SER2NET, single[SER2NET], (1.0, None))
     rows += throughput_rows(loads, SER2NET, effort)
-    return rows, {
-        ("ours, with the host" if name == "ours" else name): [time / 1e3 for time in pooled(rounds)]
-        for name, rounds in single.items()
-    }
+    return Section(rows, microseconds(single, "ours, module and host"))
 
 
 def resident_megabytes(pid: int) -> float:
-    """Resident set size, shared libraries included."""
+    """Resident set size, all shared libraries included (of the 64 socats each page is counted once)."""
     return float(psutil.Process(pid).memory_info().rss) / 1e6
 
 
-def many_ports_section(bench: Bench, effort: Effort) -> list[Row]:
+def many_ports_section(bench: Bench, effort: Effort) -> Section:
     """One process with 64 ports against one with a single port."""
     server = int(bench.load("server").announced)
     one = bench.relay("one", {"one": {"tcpPort": server}})
@@ -149,10 +151,10 @@ def many_ports_section(bench: Bench, effort: Effort) -> list[Row]:
     }
     results = in_turns(loads, effort.rounds, "requests", effort.requests)
     socats = [bench.socat(f"one-of-64-{index}", server, ",nodelay")[0] for index in range(64)]
-    socat_memory = sum(resident_megabytes(program.pid) for program in socats)
+    socat_memory = sum(psutil.Process(program.pid).memory_full_info().pss for program in socats) / 1e6
     for program in socats:
         program.stop()
-    return [
+    rows = [
         Row("memory with 1 port", "MB", resident_megabytes(one.program.pid)),
         Row(
             "memory with 64 ports",
@@ -165,6 +167,7 @@ def many_ports_section(bench: Bench, effort: Effort) -> list[Row]:
         ),
         *latency_rows("one of 64 ports", results["many"], "a single port", results["one"], (1.05, None)),
     ]
+    return Section(rows)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -173,7 +176,7 @@ def cpu_seconds(pid: int) -> float:
     return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
-def idle_section(bench: Bench, effort: Effort) -> list[Row]:
+def idle_section(bench: Bench, effort: Effort) -> Section:
     """What a relay costs that has nothing to do: 16 ports connected, each held open by nobody."""
     server = int(bench.load("server").announced)
     relay = bench.relay("idle", {f"port{index}": {"tcpPort": server} for index in range(16)})
@@ -181,4 +184,4 @@ def idle_section(bench: Bench, effort: Effort) -> list[Row]:
     before, start = cpu_seconds(relay.program.pid), time.monotonic()
     time.sleep(effort.idle)
     share = (cpu_seconds(relay.program.pid) - before) / (time.monotonic() - start)
-    return [Row("CPU of one core with 16 idle ports", "%", share * 100, at_most=0.2)]
+    return Section([Row("CPU of one core with 16 idle ports", "%", share * 100, at_most=0.2)])

@@ -12,7 +12,7 @@ import tty
 
 from tests.benchmarks.contenders import Bench
 from tests.benchmarks.measures import SAMPLE, Effort
-from tests.benchmarks.rows import Row
+from tests.benchmarks.rows import Row, Section
 from tests.system.processes import wait_for
 from tests.system.tcp_servers import Listener
 
@@ -30,7 +30,7 @@ def seconds_to_first_byte(listener: Listener, application: int) -> float:
     return time.perf_counter() - start
 
 
-def recovery_section(bench: Bench, effort: Effort) -> list[Row]:
+def recovery_section(bench: Bench, effort: Effort) -> Section:
     """Servers stay away and come back, each at its own moment."""
     listeners = [Listener() for _ in range(PORTS)]
     relay = bench.relay(
@@ -68,7 +68,8 @@ def recovery_section(bench: Bench, effort: Effort) -> list[Row]:
         listener.go_away()
     assert len(times) == PORTS * effort.outages
     outage = f"after an outage of {effort.outage:g} s"
-    return [
+    rows = [
         Row(f"recovery {outage}, median", "s", statistics.median(times), SAMPLE, None, at_most=0.4),
         Row(f"recovery {outage}, longest of {len(times)}", "s", max(times)),
     ]
+    return Section(rows)

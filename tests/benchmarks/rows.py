@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,15 @@ class Row:
         ratio = "" if self.ratio is None else f"{number(self.ratio)} x"
         verdict = {True: "reached", False: "MISSED", None: ""}[self.reached]
         return (self.measure, f"{number(self.ours)} {self.unit}", peer, ratio, self.target, verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What one measurement gives."""
+
+    rows: Sequence[Row]
+    times: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Microseconds of single requests by the name of the way they took, for the picture."""
 
 
 HEADINGS = ("measure", "ours", "peer", "ratio", "target", "verdict")

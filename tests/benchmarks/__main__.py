@@ -1,0 +1,73 @@
+"""`python -m tests.benchmarks`: our programs against the ones they replace, all measured in one run, in turns.
+
+Prints a table and writes it as Markdown and as a picture. Run it on a quiet machine: what else runs shows in the
+99th percentiles first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.benchmarks import measures
+from tests.benchmarks.contenders import Bench
+from tests.benchmarks.recovery import recovery_section
+from tests.benchmarks.report import markdown, picture, print_section
+from tests.benchmarks.rfc2217_measures import rfc2217_section
+from tests.benchmarks.rows import Row
+from tests.system.processes import ROOT
+
+
+def main() -> int:
+    """Run all benchmarks; the exit status is 0 whatever the numbers say, since they are the machine's too."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.split("\n\n")[0])
+    parser.add_argument(
+        "--quick", action="store_true", help="a tenth of the effort, to see that everything runs"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=ROOT / "docs/benchmarks",
+        metavar="DIR",
+        help="where the result is written",
+    )
+    arguments = parser.parse_args()
+    effort = measures.QUICK if arguments.quick else measures.FULL
+    console = Console(width=max(130, Console().width))
+    sections: dict[str, Sequence[Row]] = {}
+    times: dict[str, Sequence[float]] = {}
+    with tempfile.TemporaryDirectory(prefix="relay-bench-") as directory:
+        for number, (title, measure) in enumerate(
+            (
+                ("Module before a TCP server", measures.relay_section),
+                ("Module and host before a serial device", measures.chain_section),
+                ("Many ports in one process", measures.many_ports_section),
+                ("Idle", measures.idle_section),
+                ("Recovery", recovery_section),
+                ("RFC 2217", rfc2217_section),
+            )
+        ):
+            part = Path(directory) / str(number)
+            part.mkdir()
+            with Bench(part) as bench:
+                result = measure(bench, effort)
+            sections[title] = result.rows
+            times |= result.times
+            print_section(console, title, result.rows)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / "README.md").write_text(markdown(sections, quick=arguments.quick), encoding="utf-8")
+    picture(arguments.output / "benchmarks.svg", times, sections)
+    missed = sum(row.reached is False for rows in sections.values() for row in rows)
+    console.print(
+        f"\n{f'{missed} missed' if missed else 'All targets reached'}; written to {arguments.output}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
