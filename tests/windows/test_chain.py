@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
 import socket
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -23,6 +25,7 @@ from tests.system import peers
 from tests.system.processes import Program, free_port, wait_for
 from tests.system.serial_lines import Device
 from tests.system.stack import Relay
+from tests.windows.powershell import Script
 from tests.windows.wine import Wine
 
 pytestmark = [pytest.mark.windows, pytest.mark.timeout(180)]
@@ -286,3 +289,34 @@ def test_status_tells_port_client_and_counters(device: Device, start_host: Start
         status = host.status()
     assert status["name"] == COM_PORT
     assert status["client"].startswith("127.0.0.1:")
+
+
+def test_the_start_up_tasks_command_line_serves_the_installed_configuration(
+    wine: Wine, program_folder: Path, running: ExitStack, device: Device, tmp_path: Path
+) -> None:
+    r"""As the installer lays things out; Task Scheduler itself is not there under wine."""
+    data = wine.drive_c / "ProgramData" / "SerialHost"
+    (data / "log").mkdir(parents=True, exist_ok=True)
+    running.callback(shutil.rmtree, data)
+    port = free_port()
+    settings = {"device": f'"{COM_PORT}"', "tcp_port": port, "listen": '"127.0.0.1"', "baud_rate": 19200}
+    lines = ["[[ports]]", *(f"{key} = {value}" for key, value in settings.items())]
+    (data / "serial-host.toml").write_text("\r\n".join(lines))
+
+    argument = (
+        Script.read(program_folder / "Install-SerialHost.ps1").value("argument").strip('"').replace("`", "")
+    )
+    files = {"configFile": "serial-host.toml", "logFile": r"log\serial-host.log"}
+    for variable, name in files.items():
+        argument = argument.replace(f"${variable}", rf"C:\ProgramData\SerialHost\{name}")
+    words = [word.strip('"') for word in argument.split()]
+    program = wine.start(tmp_path / "task.log", program_folder / "runtime" / "python.exe", *words)
+    running.callback(program.kill)
+    wait_for(lambda: peers.listens(port), "the server to listen")
+
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(b"ping")
+        assert device.read(4) == b"ping"
+    assert device.speed == termios.B19200
+    log = data / "log" / "serial-host.log"
+    wait_for(lambda: f"listening on 127.0.0.1:{port}" in log.read_text(), "the log file to say so")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from bundle.contents import FOR_THE_ADMINISTRATOR
+from serial_host import config
 from tests.windows.powershell import Script, changes_something
 
 INSTALL, UNINSTALL, TASKS = (
@@ -188,3 +190,12 @@ def test_serial_host_knows_the_commands_it_is_given(path: Path) -> None:
 def test_the_ports_are_read_from_what_check_prints() -> None:
     assert "($report | ConvertFrom-Json).ports" in INSTALL.read_text()
     assert set(re.findall(r"\$served\.(\w+)", INSTALL.read_text())) == {"protocol", "tcpPort"}
+
+
+def test_the_configuration_that_it_writes_serves_the_port() -> None:
+    source = INSTALL.read_text()
+    [block] = re.findall(r"WriteAllLines\(\$newConfig, @\((.+?)\)\)", source, re.DOTALL)
+    lines = [line.strip().strip(",")[1:-1].replace("`", "") for line in block.strip().splitlines()]
+    text = "\n".join(lines).replace("$Port", "COM7").replace("$TcpPort", "5009")
+    [port] = config.parse(tomllib.loads(text), "written").ports
+    assert (port.device, port.tcp_port) == ("COM7", 5009)
