@@ -30,7 +30,7 @@ from typing import Any, cast
 from serial_relay.backoff import Backoff
 from serial_relay.twin import Document, TwinEvents, TwinUnavailableError
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 MAX_METHODS = 16
 """Direct methods being carried out at once; more are answered 429."""
@@ -61,7 +61,7 @@ class Timing:
     probe: float = 900.0
     """Longest time between two twin reads."""
     settled: float = 60.0
-    """A connection that lasted this long starts the back-off over."""
+    """A connection that worked for this long starts the back-off over."""
     token: int = 3600
     """Life of the tokens; azure-iot-device renews the connection 120 s before one expires."""
 
@@ -76,18 +76,16 @@ class EdgeTwin:
 
     async def run(self, events: TwinEvents) -> None:
         """Keep a connection, for ever; cancel it to end."""
-        loop = asyncio.get_running_loop()
         last_reason = None
         while True:
-            started = loop.time()
-            reason = await self._one_connection(events)
-            if loop.time() - started >= self._timing.settled:
+            reason, lasted = await self._one_connection(events)
+            if lasted is not None and lasted >= self._timing.settled:
                 self._backoff.reset()
                 level = logging.INFO
             else:
                 level = logging.DEBUG if reason == last_reason else logging.WARNING
             delay = self._backoff.next_delay()
-            logger.log(level, "No connection to edgeHub: %s; next attempt in %.1f s", reason, delay)
+            log.log(level, "no connection to edgeHub: %s; next attempt in %.1f s", reason, delay)
             last_reason = reason
             await asyncio.sleep(delay)
 
@@ -100,20 +98,23 @@ class EdgeTwin:
         except (_EndedError, _RefusedError) as error:
             raise TwinUnavailableError(str(error)) from error
 
-    async def _one_connection(self, events: TwinEvents) -> str:
-        """One connection's life; returns why it ended."""
+    async def _one_connection(self, events: TwinEvents) -> tuple[str, float | None]:
+        """One connection's life; returns why it ended and how many seconds it worked, None if it never did."""
+        clock = asyncio.get_running_loop().time
+        works_since = None
         try:
             async with _Client.started(events, self._timing) as client:
-                await client.connected(self._timing.connect)
-                logger.info("Connected to edgeHub at %s", os.environ.get("IOTEDGE_GATEWAYHOSTNAME"))
+                await client.connected()
                 newest = await self._read(client, events, None)
+                works_since = clock()
+                log.info("connected to edgeHub at %s", os.environ.get("IOTEDGE_GATEWAYHOSTNAME"))
                 self._client = client
                 events.synchronised()
                 while True:
                     await client.changed(self._timing.probe)
                     newest = await self._read(client, events, newest)
         except (_EndedError, _RefusedError, OSError) as error:
-            return str(error)
+            return str(error), None if works_since is None else clock() - works_since
         finally:
             self._client = None
 
@@ -123,6 +124,7 @@ class EdgeTwin:
         if not isinstance(desired, dict):
             raise _RefusedError(f"edgeHub answered a twin read with {type(desired).__name__}")
         version = desired.get("$version")
+        log.debug("read the desired properties, $version %s", version)
         if not isinstance(version, int):
             events.desired_received(desired, "hub")
             return newest
@@ -130,7 +132,7 @@ class EdgeTwin:
             events.desired_received(desired, "hub")
             return version
         if version < newest:
-            logger.warning("Ignored desired properties with $version %d after %d", version, newest)
+            log.warning("ignored desired properties with $version %d after %d", version, newest)
         return newest
 
 
@@ -178,13 +180,13 @@ class _Client:
         finally:
             await client._close()
 
-    async def connected(self, seconds: float) -> None:
-        """Wait until the connection stands."""
+    async def connected(self) -> None:
+        """Wait until the connection stands, `Timing.connect` at most."""
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(self._timing.connect):
                 await self._connected.wait()
         except TimeoutError:
-            self._give_up(f"no connection within {seconds:g} s")
+            self._give_up(f"no connection within {self._timing.connect:g} s")
         self._check()
 
     async def changed(self, seconds: float) -> None:
@@ -219,8 +221,8 @@ class _Client:
         self._requests.write(json.dumps(message).encode() + b"\n")
 
     def _check(self) -> None:
-        if self._reason is not None:
-            raise _EndedError(self._reason)
+        if self._reason is not None or self._requests.is_closing():
+            raise _EndedError(self._reason or "the SDK's process is gone")
 
     def _give_up(self, reason: str) -> None:
         if self._reason is None:

@@ -76,9 +76,16 @@ def main() -> NoReturn:
     parent = _Parent(_private_stdout())
     logging.disable()
     os.nice(NICENESS)
+    missing = [name for name in EDGE_VARIABLES if name not in os.environ]
+    if missing:
+        parent.end(f"this is not the environment of an IoT Edge module: {', '.join(missing)} not set")
     try:
-        client = _connect(parent, token_seconds=int(sys.argv[1]))
-    except Exception as error:  # noqa: BLE001 - the SDK lets errors of requests, ssl and its pipeline through
+        client = _create(token_seconds=int(sys.argv[1]))
+    except Exception as error:  # noqa: BLE001 - the SDK lets errors of requests and urllib3 through
+        parent.end(f"no credentials from {os.environ['IOTEDGE_WORKLOADURI']}: {_explain(error)}")
+    try:
+        _connect(client, parent)
+    except Exception as error:  # noqa: BLE001 - and those of ssl and its own pipeline
         parent.end(_explain(error))
     parent.tell({"event": "connected"})
     with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
@@ -94,11 +101,9 @@ def _private_stdout() -> BinaryIO:
     return stream
 
 
-def _connect(parent: _Parent, token_seconds: int) -> IoTHubModuleClient:
-    missing = [name for name in EDGE_VARIABLES if name not in os.environ]
-    if missing:
-        raise OSError(f"not in the environment of an IoT Edge module: {', '.join(missing)} not set")
-    client = IoTHubModuleClient.create_from_edge_environment(
+def _create(token_seconds: int) -> IoTHubModuleClient:
+    """Have the SDK ask the workload API for edgeHub's authority and a signed token."""
+    return IoTHubModuleClient.create_from_edge_environment(
         auto_connect=False,
         connection_retry=False,
         ensure_desired_properties=False,
@@ -106,6 +111,10 @@ def _connect(parent: _Parent, token_seconds: int) -> IoTHubModuleClient:
         sastoken_ttl=token_seconds,
         product_info="EflowSerialRelay",
     )
+
+
+def _connect(client: IoTHubModuleClient, parent: _Parent) -> None:
+    """Log in, and subscribe to what the parent wants to hear."""
     client.connect()
     client.on_connection_state_change = lambda *_: parent.end("the connection was closed")
     client.on_twin_desired_properties_patch_received = lambda _patch: parent.tell(
@@ -114,7 +123,6 @@ def _connect(parent: _Parent, token_seconds: int) -> IoTHubModuleClient:
     client.on_method_request_received = lambda request: _method_called(parent, request)
     if not client.connected:
         parent.end("the connection was closed")
-    return client
 
 
 def _method_called(parent: _Parent, request: MethodRequest) -> None:

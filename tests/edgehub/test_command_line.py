@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.edgehub.control import FAULTS
+from tests.edgehub.control import FAULTS, request
 from tests.system.processes import ROOT, Program, python_program, wait_for
 
 MODULE = """
@@ -119,7 +119,8 @@ def test_without_a_running_one_it_says_how_to_start_it(tmp_path: Path) -> None:
 def test_every_fault_can_be_asked_for_and_none_ends_them_all(edgehub: CommandLine) -> None:
     values = {"lose-replies": "on", "empty-twin": "off", "reply-delay": "0.5", "reject-status": "429"}
     for name in FAULTS:
-        edgehub("fault", name, *([values[name]] if name in values else []))
+        request(edgehub.directory / "control.sock", "fault", {"name": name, "value": values.get(name)})
+    edgehub("fault", "none")
     assert edgehub("status")["faults"] == {
         "lose_replies": False,
         "empty_twin": False,

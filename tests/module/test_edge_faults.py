@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
@@ -17,7 +18,7 @@ from serial_relay.edge import EdgeTwin, Timing
 from serial_relay.twin import TwinUnavailableError
 from tests.edgehub.hub import EdgeHub
 from tests.module.conditions import until
-from tests.module.edge_faults import FAULTS, Fault
+from tests.module.edge_faults import FAULTS, Fault, set_faults
 from tests.module.edge_rig import Recorder, children, running
 
 BRIEF = Timing(connect=3.0, call=2.0, probe=0.5, settled=0.0)
@@ -90,6 +91,30 @@ async def test_it_starts_with(fault: Fault, hub: EdgeHub) -> None:
         assert recorder.documents == []
         await asyncio.to_thread(fault.end, hub)
         await all_works(hub, twin, recorder)
+
+
+@pytest.mark.parametrize(
+    ("begin", "reason"),
+    [
+        (EdgeHub.go_away, "Connection refused"),
+        (EdgeHub.refuse_logins, "not authorised"),
+        (lambda hub: hub.workload.stop(), "no credentials from unix:///.*: .*No such file"),
+        (EdgeHub.suspend, "no connection within 3 s"),
+        (set_faults(lose_replies=True), "no answer to read_desired within 2 s"),
+    ],
+)
+async def test_the_log_says_why_there_is_no_connection(
+    begin: Callable[[EdgeHub], None], reason: str, hub: EdgeHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once for each reason, however often it is tried."""
+    caplog.set_level("INFO", logger="serial_relay.edge")
+    await asyncio.to_thread(begin, hub)
+    seen: set[int] = set()
+    async with running(Recorder(), BRIEF):
+        await until(lambda: len(processes_seen(seen)) >= 3, timeout=WITHIN)
+    lines = [line for line in caplog.messages if line.startswith("no connection to edgeHub")]
+    assert len(lines) == 1
+    assert re.search(reason, lines[0])
 
 
 async def test_an_empty_twin_is_handed_over_and_hides_no_later_one(hub: EdgeHub) -> None:
