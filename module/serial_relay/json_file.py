@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from serial_relay.desired_syntax import shown
+
 MAX_SIZE = 256 * 1024
 """Bytes; 64 ports with every setting need a tenth of it."""
 
@@ -43,10 +45,10 @@ def read_object(path: Path) -> dict[str, Any]:
         raise UnreadableError(f"no UTF-8 text: byte {content[error.start]:#04x} in line {line}") from error
     except RecursionError as error:
         raise UnreadableError("nested too deeply") from error
-    except ValueError as error:  # an integer of thousands of digits
-        raise UnreadableError(str(error)) from error
+    except ValueError as error:  # sys.set_int_max_str_digits
+        raise UnreadableError("a number of thousands of digits") from error
     if not isinstance(document, dict):
-        raise UnreadableError(f"a JSON object is expected, not {type(document).__name__}")
+        raise UnreadableError(f"a JSON object is expected, not {shown(document)}")
     return document
 
 
@@ -67,7 +69,7 @@ def replace_object(path: Path, document: Mapping[str, Any], *, durable: bool) ->
                 file.flush()
                 os.fsync(file.fileno())
         replacement.replace(path)
-    except OSError:
+    except Exception:
         with contextlib.suppress(OSError):
             replacement.unlink(missing_ok=True)
         raise

@@ -114,7 +114,7 @@ class Methods:
         log.info(
             "method %s: %d%s", escaped(name), answer[0], f", {answer[1]['error']}" if answer[0] >= 400 else ""
         )
-        return answer
+        return int(answer[0]), answer[1]
 
     async def _call(self, name: str, payload: object) -> Answer:
         method = self._methods.get(name)
