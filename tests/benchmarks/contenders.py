@@ -5,6 +5,7 @@ A contender that is not being measured is idle, so that it does not disturb the 
 
 from __future__ import annotations
 
+import select
 import subprocess
 import sys
 from array import array
@@ -17,6 +18,9 @@ from typing import Any, Self
 from tests.system import peers
 from tests.system.processes import ROOT, Program, free_port, wait_for
 from tests.system.stack import Host, Relay
+
+ANSWER_TIMEOUT = 120.0
+"""Seconds until a command is given up."""
 
 
 class Load:
@@ -40,9 +44,15 @@ class Load:
         assert self.announced, f"the load {arguments} ended at its start"
 
     def command(self, name: str, *numbers: int) -> array[int]:
-        """Have an application carry out one command and give its measurements, nanoseconds."""
+        """Have an application carry out one command and give its measurements, nanoseconds.
+
+        Raises:
+            AssertionError: it got no answer through the way that it measures.
+        """
         self._stdin.write(f"{name} {' '.join(map(str, numbers))}\n".encode())
         self._stdin.flush()
+        answered, _, _ = select.select([self._stdout], [], [], ANSWER_TIMEOUT)
+        assert answered, f"{name} was not done within {ANSWER_TIMEOUT:g} s"
         size = int.from_bytes(self._stdout.read(8), "little")
         assert size, f"the load ended during {name}"
         times = array("q")
