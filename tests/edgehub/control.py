@@ -12,7 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.edgehub.hub import EdgeHub, Faults
+from tests.edgehub.hub import EdgeHub
+from tests.edgehub.responder import Faults
 
 FAULTS = {
     "go-away": "stop listening: connections are cut and refused (sessions kept)",

@@ -23,53 +23,20 @@ import socket
 import tempfile
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, unquote
 
 import paho.mqtt.client as mqtt  # type: ignore[import-untyped]
 
 from tests.edgehub import certificates
 from tests.edgehub.broker import HUB_PORT, MODULE_PORT, Broker
-from tests.edgehub.twin import Document, ModuleTwin, RejectedError
+from tests.edgehub.responder import DESIRED_TOPIC, METHODS_TOPIC, Faults, Messages, Responder
+from tests.edgehub.twin import Document, ModuleTwin
 from tests.edgehub.workload import WorkloadApi
 
-_DESIRED_TOPIC = "$iothub/twin/PATCH/properties/desired/"
-_METHODS_TOPIC = "$iothub/methods/POST/"
 _WAIT_SECONDS = 30.0
-
-
-@dataclass(slots=True)
-class Messages:
-    """What the module exchanged with edgeHub, as IoT Hub would meter it; each counts as one message."""
-
-    twin_reads: int = 0
-    reported_updates: int = 0
-    desired_notifications: int = 0
-    telemetry: int = 0
-
-    @property
-    def total(self) -> int:
-        """All of them; direct methods are metered apart (`EdgeHub.method_calls`)."""
-        return self.twin_reads + self.reported_updates + self.desired_notifications + self.telemetry
-
-
-@dataclass(slots=True)
-class Faults:
-    """Faults of the twin service, switched by assignment at any time."""
-
-    lose_replies: bool = False
-    """Take requests (twin reads and reported updates) and never answer them; send no desired notifications."""
-    empty_twin: bool = False
-    """Answer reads with 200 and an empty twin, as edgeHub does offline with nothing stored."""
-    reply_delay: float = 0.0
-    """Answer requests after so many seconds."""
-    reject_status: int = 0
-    """Answer reported updates with this status (429, 500 ...) and store nothing; 0 stores them."""
 
 
 class EdgeHub:
@@ -99,19 +66,13 @@ class EdgeHub:
         self.module = module
         self.address = address or _free_address()
         self.host = host or self.address
-        self.faults = Faults()
-        self.method_calls = 0
         self.connections = 0
         """Logins of the module so far."""
-        self.telemetry: deque[tuple[str, bytes]] = deque(maxlen=1000)
-        """(output or "", body) of the newest messages."""
         self._twin = ModuleTwin(desired)
-        self._messages = Messages()
-        self._violations: list[str] = []
         self._subscriptions: set[str] = set()
         self._connected = False
         self._changed = threading.Condition()
-        self._answers: dict[str, tuple[int, Any]] = {}
+        self._responder = Responder(self.address, device, module, self._twin, self._changed)
         self._own_directory = directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix="edgehub-"))
         certificate = certificates.issue(self.host, self.directory)
@@ -127,7 +88,6 @@ class EdgeHub:
             on_disconnected=self._client_disconnected,
             on_subscribed=self._client_subscribed,
         )
-        self._responder: mqtt.Client | None = None
 
     # --- life ---
 
@@ -203,23 +163,43 @@ class EdgeHub:
             return self._twin.reported_version
 
     @property
+    def faults(self) -> Faults:
+        """Faults of the twin service, switched by assigning to its fields."""
+        return self._responder.faults
+
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        self._responder.faults = faults
+
+    @property
     def violations(self) -> list[str]:
-        """Reported updates that were answered 400, and why."""
+        """Rules that the module broke, such as why a reported update was answered 400."""
         with self._changed:
-            return list(self._violations)
+            return list(self._responder.violations)
 
     @property
     def messages(self) -> Messages:
         """A copy of the counters."""
         with self._changed:
-            return copy.copy(self._messages)
+            return copy.copy(self._responder.messages)
+
+    @property
+    def method_calls(self) -> int:
+        """Direct methods called so far."""
+        return self._responder.method_calls
+
+    @property
+    def telemetry(self) -> list[tuple[str, bytes]]:
+        """(output or "", body) of the newest thousand messages."""
+        with self._changed:
+            return list(self._responder.telemetry)
 
     @property
     def connected(self) -> bool:
         """The module is logged in and has subscribed to what it needs to hear of twin changes."""
         with self._changed:
             self._broker.catch_up()
-            return self._connected and _DESIRED_TOPIC + "#" in self._subscriptions
+            return self._connected and DESIRED_TOPIC + "#" in self._subscriptions
 
     def set_desired(self, document: Mapping[str, Any]) -> int:
         """Replace the desired properties; returns the new `$version`."""
@@ -255,14 +235,9 @@ class EdgeHub:
         """
         with self._changed:
             self._broker.catch_up()
-            if not self._connected or _METHODS_TOPIC + "#" not in self._subscriptions:
+            if not self._connected or METHODS_TOPIC + "#" not in self._subscriptions:
                 raise ConnectionError(f"module {self.module} is not connected or takes no direct methods")
-            self.method_calls += 1
-            request = str(self.method_calls)
-            self._publish(f"{_METHODS_TOPIC}{quote(name, safe='')}/?$rid={request}", payload)
-            if not self._changed.wait_for(lambda: request in self._answers, timeout):
-                raise TimeoutError(f"no answer to direct method {name} within {timeout} s")
-            return self._answers.pop(request)
+            return self._responder.call_method(name, payload, timeout)
 
     # --- waiting ---
 
@@ -276,7 +251,7 @@ class EdgeHub:
             if not self._changed.wait_for(predicate, timeout):
                 raise TimeoutError(
                     f"not within {timeout} s; module {'connected' if self._connected else 'not connected'}, "
-                    f"{self._messages}, reported: {json.dumps(self._twin.reported)[:2000]}"
+                    f"{self._responder.messages}, reported: {json.dumps(self._twin.reported)[:2000]}"
                 )
 
     def wait_connected(self, timeout: float = _WAIT_SECONDS) -> None:
@@ -363,7 +338,7 @@ class EdgeHub:
         """
         self._broker.sessions.unlink(missing_ok=True)
         self._broker.start(open_to_module=False)
-        self._start_responder()
+        self._responder.start()
         self._shut()
         shutil.copyfile(self._broker.sessions, self._empty_sessions)
 
@@ -374,36 +349,14 @@ class EdgeHub:
 
     def _open(self) -> None:
         self._broker.start()
-        self._start_responder()
+        self._responder.start()
 
     def _shut(self) -> None:
-        if self._responder is not None:
-            self._responder.disconnect()
-            self._responder.loop_stop()
-            self._responder = None
+        self._responder.stop()
         self._broker.stop()
         with self._changed:
             self._connected = False
             self._changed.notify_all()
-
-    def _start_responder(self) -> None:
-        subscribed = threading.Event()
-        responder = mqtt.Client(client_id="emulated-edgehub", clean_session=False)
-        responder.on_message = self._message_received
-        responder.on_subscribe = lambda *_: subscribed.set()
-        responder.on_connect = lambda client, *_: client.subscribe(
-            [
-                ("$iothub/twin/GET/#", 1),
-                ("$iothub/twin/PATCH/properties/reported/#", 1),
-                ("$iothub/methods/res/#", 1),
-                (f"devices/{self.device}/modules/{self.module}/messages/events/#", 1),
-            ]
-        )
-        responder.connect(self.address, HUB_PORT)
-        responder.loop_start()
-        self._responder = responder
-        if not subscribed.wait(_WAIT_SECONDS):
-            raise TimeoutError("the broker does not answer the emulated edgeHub's own subscription")
 
     def _client_connected(self, client: str) -> None:
         if client == self._client_id:
@@ -424,63 +377,12 @@ class EdgeHub:
                 self._subscriptions.add(topic)
                 self._changed.notify_all()
 
-    def _message_received(self, _client: object, _userdata: object, message: mqtt.MQTTMessage) -> None:
-        topic: str = message.topic
-        body: bytes = message.payload
-        request = unquote(topic.partition("$rid=")[2].partition("&")[0])
-        with self._changed:
-            if topic.startswith("$iothub/twin/GET/"):
-                self._messages.twin_reads += 1
-                self._read_requested(request)
-            elif topic.startswith("$iothub/twin/PATCH/"):
-                self._messages.reported_updates += 1
-                self._update_requested(request, body)
-            elif topic.startswith("$iothub/methods/res/"):
-                self._answers[request] = (int(topic.split("/")[3]), json.loads(body) if body else None)
-            else:
-                self._messages.telemetry += 1
-                properties = topic.partition("/messages/events/")[2]
-                self.telemetry.append((unquote(properties.partition("%24.on=")[2].partition("&")[0]), body))
-            self._changed.notify_all()
-
-    def _read_requested(self, request: str) -> None:
-        twin = {"desired": {}, "reported": {}} if self.faults.empty_twin else self._twin.whole()
-        self._reply(f"$iothub/twin/res/200/?$rid={request}", twin)
-
-    def _update_requested(self, request: str, body: bytes) -> None:
-        if self.faults.reject_status:
-            self._reply(f"$iothub/twin/res/{self.faults.reject_status}/?$rid={request}")
-            return
-        try:
-            version = self._twin.patch_reported(body)
-        except RejectedError as violation:
-            self._violations.append(str(violation))
-            self._reply(f"$iothub/twin/res/400/?$rid={request}", {"message": str(violation)})
-        else:
-            self._reply(f"$iothub/twin/res/204/?$rid={request}&$version={version}")
-
-    def _reply(self, topic: str, document: object = None) -> None:
-        if self.faults.lose_replies:
-            return
-        if self.faults.reply_delay:
-            late = threading.Timer(self.faults.reply_delay, self._publish, [topic, document])
-            late.daemon = True
-            late.start()
-        else:
-            self._publish(topic, document)
-
     def _notify(self, patch: Document) -> int:
-        """Tell the module of a change of its desired properties, if it is there to hear; edgeHub keeps none for later."""
-        if self.connected and not self.faults.lose_replies:
-            self._messages.desired_notifications += 1
-            self._publish(f"{_DESIRED_TOPIC}?$version={self._twin.desired_version}", patch)
+        """Tell the module, if it is there to hear: edgeHub keeps no notification for later."""
+        if self.connected:
+            self._responder.notify(patch)
         self._changed.notify_all()
         return self._twin.desired_version
-
-    def _publish(self, topic: str, document: object) -> None:
-        responder = self._responder
-        if responder is not None:
-            responder.publish(topic, b"" if document is None else json.dumps(document).encode(), qos=1)
 
 
 def _free_address() -> str:
