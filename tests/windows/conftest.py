@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -45,11 +46,15 @@ def run_builder(*options: str | Path) -> subprocess.CompletedProcess[str]:
 def wine() -> Iterator[Wine]:
     """A Windows 10 that wine plays; its processes end with the run."""
     windows = Wine()
-    windows.set_up()
-    try:
-        yield windows
-    finally:
-        windows.end_all()
+    windows.prefix.parent.mkdir(parents=True, exist_ok=True)
+    with windows.prefix.with_suffix(".lock").open("w") as lock:
+        # Another run at the same time would use the same COM port and the same folders: one after the other.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        windows.set_up()
+        try:
+            yield windows
+        finally:
+            windows.end_all()
 
 
 @pytest.fixture(scope="session")

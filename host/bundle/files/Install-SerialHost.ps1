@@ -83,7 +83,7 @@ function Get-ListeningPort([int[]] $Number) {
 }
 
 function Wait-ProgramEnd {
-    # A folder cannot be moved while a program in it runs.
+    # While it runs, its folder cannot be moved and the new task starts nothing.
     for ($attempt = 0; $attempt -lt 30; $attempt++) {
         $running = @(Get-Process | Where-Object -FilterScript { $_.Path -like "$programFolder\*" })
         if ($running.Count -eq 0) {
@@ -159,6 +159,7 @@ try {
         $stopped = $true
         & $installedPython -I -m serial_host stop
         Stop-ScheduledTask -TaskName $taskName
+        Wait-ProgramEnd
     }
 
     # Run in the installed copy, the script only applies a changed configuration.
