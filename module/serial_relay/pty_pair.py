@@ -30,6 +30,7 @@ from pathlib import Path
 from serial_relay import inotify
 from serial_relay.byte_channel import ByteChannel
 from serial_relay.inotify import Inotify
+from serial_relay.termios_follower import TermiosFollower
 from serial_relay.virtual_port import VirtualPortEvents
 
 log = logging.getLogger(__name__)
@@ -56,8 +57,11 @@ class PtyPair:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, watches: Inotify, events: VirtualPortEvents) -> None:
+        self._loop = loop
         self._events = events
         self._watches = watches
+        self._follower: TermiosFollower | None = None
+        """There while applications' settings are followed."""
         self._application_open = False
         self._paused = False
         self._at_end = True
@@ -105,6 +109,18 @@ class PtyPair:
             except OSError as error:
                 log.warning("%s: cannot set %s: %s%s", self.slave, wanted, error.strerror, _WHAT_TO_DO)
 
+    def follow_settings(self, *, enabled: bool) -> None:
+        """Tell of what applications set and flush, or not (any longer); at first not."""
+        if enabled and self._follower is None:
+            self._follower = TermiosFollower(self._loop, self._master, self._events)
+            if self._application_open:
+                self._follower.look_at_present_settings()
+            else:
+                self._follower.reset()
+        elif not enabled and self._follower is not None:
+            self._follower.stop()
+            self._follower = None
+
     def write(self, data: bytes) -> None:
         """Hand bytes of the device to the application; only while one has the port open."""
         self._channel.write(data)
@@ -122,6 +138,8 @@ class PtyPair:
 
     def close(self) -> None:
         """Remove the pair; an application that has it open sees a hang-up, as of an adapter that is pulled."""
+        if self._follower is not None:
+            self._follower.stop()
         self._watches.unwatch(self._watch)
         self._channel.stop()
         os.close(self._master)
@@ -143,6 +161,10 @@ class PtyPair:
 
     def data_received(self, data: bytes) -> None:
         """See `ChannelEvents`."""
+        if self._follower is not None:
+            data = self._follower.unpack(data)
+            if not data:
+                return
         if not self._application_open and not self._draining:
             self._opened()
         self._events.application_data(data)
@@ -184,6 +206,8 @@ class PtyPair:
         self._application_open = False
         self._draining = not self._at_end
         unread = self._channel.drop_unwritten()
+        if self._follower is not None:
+            self._follower.look()
         self._set_idle_termios()
         unread += self._discard_unread()
         self._events.application_closed(unread)
@@ -230,3 +254,5 @@ class PtyPair:
         speed = attributes[4]
         cflag = termios.CS8 | termios.CREAD | termios.HUPCL
         termios.tcsetattr(self._master, termios.TCSANOW, [0, 0, cflag, 0, speed, speed, control_characters])
+        if self._follower is not None:
+            self._follower.reset()

@@ -12,15 +12,18 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from typing import Any
 
 from serial_relay.backoff import Backoff
-from serial_relay.desired import Connect, PortConfig, WhileDisconnected
+from serial_relay.desired import Connect, LineSettings, PortConfig, Protocol, WhileDisconnected
 from serial_relay.held_bytes import HeldBytes
 from serial_relay.inotify import Inotify
 from serial_relay.links import LinkDirectory, LinkError
 from serial_relay.pty_pair import PtyPair
 from serial_relay.remote import RawRemote, Remote, RemoteError, connect
+from serial_relay.remote_rfc2217 import Rfc2217Remote
 from serial_relay.status import ErrorCode, NotSupportedError, PortError, PortStatus, State
+from serial_relay.termios_map import ApplicationLine, wanted_line
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +67,11 @@ class Relay:
         self._device_paused = False
         """The application does not read, so the host must wait."""
         self._remote: Remote | None = None
+        """The connection, once it can be used."""
+        self._com_port: Rfc2217Remote | None = None
+        """The same, also while it negotiates, if it is of the kind that carries more than bytes."""
+        self._application_line: ApplicationLine | None = None
+        """What an application set last; it outlives the application, as the settings of a UART do."""
         self._lost: asyncio.Future[RemoteError | None] | None = None
         """Done when the connection is over: with the reason, or None when it is not wanted any more."""
         self._connecting: asyncio.Task[None] | None = None
@@ -112,8 +120,11 @@ class Relay:
                 port.set_owner(*_owner(config))
             if config.link != previous.link and not self._place_link(port):
                 self.restart()
+            port.follow_settings(enabled=config.protocol is Protocol.RFC2217)
         if _endpoint(config) != _endpoint(previous):
             self.restart()
+        elif self._com_port is not None:
+            self._com_port.set_line(self._wanted_line())
         self._look_again()
 
     def restart(self) -> None:
@@ -127,8 +138,7 @@ class Relay:
         Raises:
             NotSupportedError: the connection cannot carry modem lines (now).
         """
-        del dtr, rts
-        raise NotSupportedError(_NO_LINES_IN_RAW)
+        self._usable_com_port().set_modem_lines(dtr, rts)
 
     async def send_break(self, milliseconds: int) -> None:
         """Send a break on the real port and return when it is over.
@@ -136,8 +146,14 @@ class Relay:
         Raises:
             NotSupportedError: the connection cannot carry a break (now).
         """
-        del milliseconds
-        raise NotSupportedError(_NO_LINES_IN_RAW)
+        await self._usable_com_port().send_break(milliseconds)
+
+    def _usable_com_port(self) -> Rfc2217Remote:
+        if self._config.protocol is Protocol.RAW:
+            raise NotSupportedError(_NO_LINES_IN_RAW)
+        if self._remote is None or self._com_port is None:
+            raise NotSupportedError(f"not connected: the port is {self.status.state}")
+        return self._com_port
 
     # The steps of a life.
 
@@ -151,6 +167,7 @@ class Relay:
                 await self._sleep(backoff.next_delay())
             else:
                 port.set_owner(*_owner(self._config))
+                port.follow_settings(enabled=self._config.protocol is Protocol.RFC2217)
                 self._port = port
                 return port
 
@@ -170,8 +187,9 @@ class Relay:
                 self._set_state(State.CONNECTING)
             try:
                 self._lost = self._loop.create_future()
-                self._remote = await self._open_remote(config)
-                self._connected(self._remote)
+                self._remote = await self._open_remote(config, self._lost)
+                if self._remote is not None:
+                    self._connected(self._remote)
                 since, received = self._loop.time(), self.status.bytes_from_device
                 error = await self._lost
                 if self._loop.time() - since >= _STABLE_AFTER or self.status.bytes_from_device > received:
@@ -186,9 +204,19 @@ class Relay:
                 await asyncio.sleep(min(delay, _WAKE_FLOOR))
                 await self._sleep(delay - _WAKE_FLOOR)
 
-    async def _open_remote(self, config: PortConfig) -> Remote:
+    async def _open_remote(
+        self, config: PortConfig, lost: asyncio.Future[RemoteError | None]
+    ) -> Remote | None:
+        """Give a connection that can be used, None if it was `lost` before it could be."""
         connection, address = await connect(self._loop, config.host, config.tcp_port)
-        return RawRemote(self._loop, connection, address, self)
+        if config.protocol is Protocol.RAW:
+            return RawRemote(self._loop, connection, address, self)
+        if self.status.state is State.CONNECTING:
+            self._set_state(State.NEGOTIATING)
+        self._com_port = Rfc2217Remote(self._loop, connection, address, self._wanted_line(), self)
+        either: set[asyncio.Future[Any]] = {self._com_port.ready, lost}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        return None if lost.done() else self._com_port
 
     def _connected(self, remote: Remote) -> None:
         if self._device_paused:
@@ -202,10 +230,11 @@ class Relay:
 
     def _disconnected(self) -> None:
         """Come back from a connection or an attempt, whichever way it ended."""
-        if self._remote is not None:
-            self.status.discarded.disconnected += self._remote.close()
-            self._remote = None
+        if (remote := self._remote or self._com_port) is not None:
+            self.status.discarded.disconnected += remote.close()
+            self._remote = self._com_port = None
             self.status.remote_address = None
+            self.status.line = self.status.modem = self.status.round_trip_seconds = None
         self._end_first_attempt()
         if self._config.while_disconnected is WhileDisconnected.DISCARD:
             self.status.discarded.disconnected += self._held.discard()
@@ -259,6 +288,36 @@ class Relay:
         self._device_paused = False
         if self._remote is not None:
             self._remote.resume_reading()
+
+    # What travels beside the bytes (RFC 2217).
+
+    def application_set_line(self, line: ApplicationLine) -> None:
+        """See `VirtualPortEvents`."""
+        self._application_line = line
+        if self._com_port is not None:
+            self._com_port.set_line(self._wanted_line())
+
+    def application_flushed(self, *, received: bool, transmitted: bool) -> None:
+        """See `VirtualPortEvents`."""
+        if self._com_port is not None:
+            self._com_port.purge(received=received, transmitted=transmitted)
+
+    def com_port_changed(self) -> None:
+        """See `ComPortEvents`."""
+        if self._com_port is not None:
+            self.status.line, self.status.modem = self._com_port.line, self._com_port.modem
+            self._on_change()
+
+    def round_trip_measured(self, seconds: float) -> None:
+        """See `ComPortEvents`."""
+        self.status.round_trip_seconds = seconds
+
+    def device_unavailable(self, error: RemoteError) -> None:
+        """See `ComPortEvents`."""
+        self._failed(error)
+
+    def _wanted_line(self) -> LineSettings:
+        return wanted_line(self._config.line, self._application_line)
 
     # Application and host come and go.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from serial_relay.termios_map import ApplicationLine
+
 
 class VirtualPortEvents(Protocol):
     """What a virtual serial port tells the relay; every call comes from the event loop."""
@@ -16,6 +18,12 @@ class VirtualPortEvents(Protocol):
 
     def application_data(self, data: bytes) -> None:
         """The application wrote; never empty."""
+
+    def application_set_line(self, line: ApplicationLine) -> None:
+        """The application set the line, before it wrote what follows; only while settings are followed."""
+
+    def application_flushed(self, *, received: bool, transmitted: bool) -> None:
+        """The application discarded what it has not read, or what the port has not sent (`tcflush`); as above."""
 
     def pause_device(self) -> None:
         """The application does not read: write no more until `resume_device`. What was written is kept."""
@@ -30,6 +38,9 @@ class VirtualPort(Protocol):
     @property
     def application_open(self) -> bool:
         """An application has the port open."""
+
+    def follow_settings(self, *, enabled: bool) -> None:
+        """Tell of what applications set, or not (any longer)."""
 
     def write(self, data: bytes) -> None:
         """Hand bytes of the device to the application; only while one has the port open."""

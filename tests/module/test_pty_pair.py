@@ -16,6 +16,7 @@ import serial
 
 from serial_relay.inotify import Inotify
 from serial_relay.pty_pair import PtyPair
+from serial_relay.termios_map import ApplicationLine
 from tests.module.conditions import until
 
 
@@ -38,6 +39,12 @@ class Relay:
     def application_data(self, data: bytes) -> None:
         assert self.events[-1:] == ["opened"] or "opened" in self.events
         self.data += data
+
+    def application_set_line(self, line: ApplicationLine) -> None:
+        self.events.append(f"{line.baud_rate} {line.stop_bits} {line.flow_control}")
+
+    def application_flushed(self, *, received: bool, transmitted: bool) -> None:
+        self.events.append(f"flushed{' received' * received}{' transmitted' * transmitted}")
 
     def pause_device(self) -> None:
         self.paused = True

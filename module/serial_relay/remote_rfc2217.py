@@ -1,0 +1,387 @@
+"""The relay's side of a connection to an RFC 2217 access server: bytes, line settings, modem lines and break.
+
+TCP is `RawRemote`'s business, the bytes of the protocol are `rfc2217`'s; here is what a serial relay makes of it:
+which requests it sends and when, what it takes from the answers, and for how long it waits. The order of the bytes on
+the wire is the order of the calls: settings come before the data that is written after them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import Protocol
+
+import rfc2217
+from rfc2217 import (
+    AccessServerSignature,
+    ComPortAgreed,
+    ComPortCommand,
+    ComPortRefused,
+    Connection,
+    Control,
+    Data,
+    DeviceState,
+    Event,
+    FlowControlResume,
+    FlowControlSuspend,
+    LocalProtocolError,
+    NotifyModemState,
+    Purge,
+    PurgeData,
+    RemoteProtocolError,
+    Role,
+    SetBaudRate,
+    SetControl,
+    SetDataSize,
+    SetModemStateMask,
+    SetParity,
+    SetStopSize,
+    Signature,
+)
+from serial_relay import __version__
+from serial_relay.com_port_line import ASKING, change_requests, opening_requests, with_answer
+from serial_relay.desired import LineSettings
+from serial_relay.remote import RawRemote, RemoteError, RemoteEvents
+from serial_relay.status import ActualLine, ErrorCode, ModemState, NotSupportedError
+
+log = logging.getLogger(__name__)
+
+_NEGOTIATION_TIMEOUT = 4.0
+"""Seconds from the connection to the answers without which a server cannot be used."""
+
+_EARLY_DATA = 65536
+"""Bytes of the device that may come before that: nobody holds them back if the application does not read."""
+
+_NEEDED = (SetBaudRate, SetDataSize, SetParity, SetStopSize)
+"""Requests that every access server answers; flow control and masks are left without an answer by some."""
+
+_HEARTBEAT_INTERVAL = 3.0
+_STUCK_AFTER = 5.0
+"""Seconds between two questions, and without any byte after a question: a stuck host is noticed within 9 s."""
+
+_BITS_ON_THE_LINE = 12
+"""Of the longest byte: start, 8 data, parity, 2 stop."""
+
+
+class ComPortEvents(RemoteEvents, Protocol):
+    """What such a connection tells the relay beside the bytes."""
+
+    def com_port_changed(self) -> None:
+        """`line` or `modem` is another one now."""
+
+    def round_trip_measured(self, seconds: float) -> None:
+        """So long a question and its answer took."""
+
+    def device_unavailable(self, error: RemoteError) -> None:
+        """The host is there, its device is not: `ready` waits for it."""
+
+
+class Rfc2217Remote:
+    """A connection with the com port option on; use it once `ready` is done.
+
+    Whatever ends it, before or after that, comes as `remote_lost`; `ready` then stays open.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        connection: socket.socket,
+        address: str,
+        line: LineSettings,
+        events: ComPortEvents,
+    ) -> None:
+        """Begin to negotiate; `line` is what the real port shall have, None for what it shall keep."""
+        self._loop = loop
+        self._events = events
+        self.address = address
+        self.line = ActualLine()
+        """As the host answered so far."""
+        self.modem: ModemState | None = None
+        """As the host notified last."""
+        self.ready: asyncio.Future[None] = loop.create_future()
+        self._wanted = line
+        self._settled = False
+        """What every server answers is answered; from then on silence is judged by the heartbeat."""
+        self._device_unavailable = False
+        self._ended = False
+        self._paused_by_host = False
+        self._paused_by_kernel = False
+        self._reading = True
+        self._sent = 0
+        """Bytes of the application, over the connection's life."""
+        self._received = 0
+        """Bytes of the device, over the connection's life."""
+        self._confirmed = 0
+        """As many of them as stood before a heartbeat that was answered."""
+        self._heartbeat: tuple[float, int] | None = None
+        """When the question was sent that is not answered yet, and `_sent` then."""
+        self._heard = loop.time()
+        self._codec = Connection(Role.CLIENT)
+        self._raw = RawRemote(loop, connection, address, self)
+        self._timer = loop.call_later(_NEGOTIATION_TIMEOUT, self._negotiation_timed_out)
+        self._codec.start()
+        self._flush()
+
+    # What the relay asks for.
+
+    def write(self, data: bytes) -> None:
+        """See `Remote`."""
+        self._sent += len(data)
+        self._codec.send_data(data)
+        self._flush()
+        if self._codec.suspended:
+            self._events.pause_application()
+
+    def pause_reading(self) -> None:
+        """See `Remote`."""
+        self._reading = False
+        self._raw.pause_reading()
+
+    def resume_reading(self) -> None:
+        """See `Remote`."""
+        self._reading = True
+        self._heard = self._loop.time()
+        if not self._ended:
+            self._raw.resume_reading()
+
+    def close(self) -> int:
+        """See `Remote`."""
+        self._ended = True
+        self._timer.cancel()
+        held_back = len(self._codec.data_to_send())
+        return min(self._raw.close() + held_back, self._sent - self._confirmed)
+
+    def set_line(self, line: LineSettings) -> None:
+        """Let the real port have other settings, before what is written from now on."""
+        before, self._wanted = self._wanted, line
+        if self._codec.agreed:
+            for request in change_requests(before, line):
+                self._request(request)
+            self._flush()
+
+    def purge(self, *, received: bool, transmitted: bool) -> None:
+        """Let the host discard what it has from the device, or what it has for it."""
+        if self._codec.agreed and (received or transmitted):
+            both = Purge.BOTH if transmitted else Purge.RECEIVE
+            self._request(PurgeData(both if received else Purge.TRANSMIT))
+            self._flush()
+
+    def set_modem_lines(self, dtr: bool | None, rts: bool | None) -> None:  # noqa: FBT001 - line states
+        """Set the modem lines; None leaves a line as it is."""
+        if dtr is not None:
+            self._request(SetControl(Control.DTR_ON if dtr else Control.DTR_OFF))
+        if rts is not None:
+            self._request(SetControl(Control.RTS_ON if rts else Control.RTS_OFF))
+        self._flush()
+
+    async def send_break(self, milliseconds: int) -> None:
+        """Send a break and return when it is over.
+
+        Raises:
+            NotSupportedError: the connection was lost meanwhile.
+        """
+        self._request(SetControl(Control.BREAK_ON))
+        self._flush()
+        await asyncio.sleep(milliseconds / 1000)
+        if self._ended:
+            raise NotSupportedError(f"the connection to {self.address} was lost during the break")
+        self._request(SetControl(Control.BREAK_OFF))
+        self._flush()
+
+    # From the TCP connection.
+
+    def device_data(self, data: bytes) -> None:
+        """See `RemoteEvents`; here come bytes of the protocol."""
+        self._heard = self._loop.time()
+        try:
+            events = self._codec.receive_data(data)
+        except RemoteProtocolError as error:
+            self._act_on(list(error.events))
+            self._end(RemoteError(ErrorCode.PROTOCOL, f"{self.address} breaks the telnet protocol: {error}"))
+        else:
+            self._act_on(events)
+
+    def pause_application(self) -> None:
+        """See `RemoteEvents`."""
+        self._paused_by_kernel = True
+        self._events.pause_application()
+
+    def resume_application(self) -> None:
+        """See `RemoteEvents`."""
+        self._paused_by_kernel = False
+        if not self._paused_by_host:
+            self._events.resume_application()
+
+    def remote_lost(self, error: RemoteError) -> None:
+        """See `RemoteEvents`."""
+        self._end(error)
+
+    # What the host said.
+
+    def _act_on(self, events: list[Event]) -> None:
+        for event in events:
+            match event:
+                case Data(data):
+                    self._device_data(data)
+                case ComPortAgreed():
+                    self._open_com_port()
+                case ComPortRefused():
+                    self._end(self._not_an_access_server("refuses the com port option"))
+                case ComPortCommand():
+                    self._command_received(event)
+        if not self._ended:
+            self._look_whether_ready()
+            self._flush()
+
+    def _device_data(self, data: bytes) -> None:
+        self._received += len(data)
+        self._events.device_data(data)
+        if self._received > _EARLY_DATA and not self.ready.done():
+            self._end(self._not_an_access_server("sends data instead of answers"))
+
+    def _open_com_port(self) -> None:
+        self._request(SetModemStateMask(rfc2217.ModemState(255)))
+        for request in opening_requests(self._wanted):
+            self._request(request)
+
+    def _command_received(self, command: ComPortCommand) -> None:
+        match command:
+            case NotifyModemState(rfc2217.ModemState() as state):
+                self._modem_notified(state)
+            case Signature(""):
+                self._codec.send(Signature(f"serial_relay/{__version__}"))
+            case Signature():
+                self._signature_received(command)
+            case FlowControlSuspend():
+                self._paused_by_host = True
+                self._events.pause_application()
+            case FlowControlResume():
+                self._paused_by_host = False
+                self._heartbeat = None
+                if not self._paused_by_kernel:
+                    self._events.resume_application()
+            case _:
+                self._answered(command)
+
+    def _answered(self, answer: ComPortCommand) -> None:
+        line = with_answer(self.line, answer)
+        if line != self.line:
+            self.line = line
+            self._events.com_port_changed()
+            self._warn_if_not_as_wanted(answer)
+        if self._heartbeat and isinstance(answer, SetBaudRate) and not self._awaits(SetBaudRate):
+            asked_at, sent = self._heartbeat
+            self._heartbeat = None
+            self._confirmed = sent
+            self._events.round_trip_measured(self._heard - asked_at)
+
+    def _warn_if_not_as_wanted(self, answer: ComPortCommand) -> None:
+        if any(request.subject == answer.subject for request in self._codec.awaited):
+            return  # an older request's answer
+        for wanted in opening_requests(self._wanted):
+            if wanted.subject == answer.subject and wanted != answer and wanted not in ASKING:
+                log.warning("%s: asked for %s, the real port has %s", self.address, wanted, answer)
+
+    def _modem_notified(self, state: rfc2217.ModemState) -> None:
+        modem = ModemState(
+            cts=rfc2217.ModemState.CTS in state,
+            dsr=rfc2217.ModemState.DSR in state,
+            ri=rfc2217.ModemState.RI in state,
+            cd=rfc2217.ModemState.CD in state,
+        )
+        if modem != self.modem:
+            self.modem = modem
+            self._events.com_port_changed()
+
+    def _signature_received(self, signature: Signature) -> None:
+        """Learn of the device's state, from a host that tells it in this way; other signatures mean nothing here."""
+        host = AccessServerSignature.parse(signature)
+        if host is None:
+            return
+        what = f"{host.device} at {self.address} is {host.state}{': ' if host.reason else ''}{host.reason}"
+        self._device_unavailable = host.state is DeviceState.UNAVAILABLE
+        if host.state is DeviceState.BUSY:
+            self._end(RemoteError(ErrorCode.BUSY, what))
+        elif host.state is DeviceState.UNAVAILABLE:
+            error = RemoteError(ErrorCode.DEVICE_UNAVAILABLE, what)
+            if self.ready.done():
+                self._end(error)
+            else:
+                self._events.device_unavailable(error)
+
+    def _look_whether_ready(self) -> None:
+        if not self._settled and self._codec.agreed and not self._awaits(*_NEEDED):
+            self._settled = True
+            self._timer.cancel()
+            self._beat()
+        if self._settled and not self._device_unavailable and not self.ready.done():
+            self.ready.set_result(None)
+
+    # What the host does not say.
+
+    def _negotiation_timed_out(self) -> None:
+        if self._codec.agreed:
+            missing = ", ".join(
+                type(request).__name__ for request in self._codec.awaited if isinstance(request, _NEEDED)
+            )
+            what = f"did not answer {missing} within {_NEGOTIATION_TIMEOUT:.0f} s"
+        else:
+            what = f"did not agree to the com port option within {_NEGOTIATION_TIMEOUT:.0f} s"
+        self._end(self._not_an_access_server(what))
+
+    def _not_an_access_server(self, what: str) -> RemoteError:
+        return RemoteError(
+            ErrorCode.PROTOCOL,
+            f"{self.address} {what}: is it an RFC 2217 server? If it carries bytes only, set `protocol` to `raw`",
+        )
+
+    def _beat(self) -> None:
+        """Ask for the baud rate, which every access server answers, and judge the silence after the last question."""
+        self._timer = self._loop.call_later(_HEARTBEAT_INTERVAL, self._beat)
+        if self._codec.suspended or not self._reading:
+            return  # it may not be asked, or its answer may stand behind data that is not read
+        now = self._loop.time()
+        if self._heartbeat is None:
+            self._heartbeat = now, self._sent
+            self._request(SetBaudRate())
+            self._flush()
+        elif now - max(self._heartbeat[0], self._heard) > _STUCK_AFTER + self._time_on_the_line():
+            self._end(
+                RemoteError(
+                    ErrorCode.TIMED_OUT,
+                    f"{self.address} answers no question any more: the server there hangs",
+                )
+            )
+
+    def _time_on_the_line(self) -> float:
+        """Seconds that the device may need for what it was sent before the answer can come; a stall is no death."""
+        unconfirmed = self._sent - self._confirmed
+        if unconfirmed and self.line.flow_control not in (None, "none"):
+            return float("inf")
+        return unconfirmed * _BITS_ON_THE_LINE / (self.line.baud_rate or 300)
+
+    # To the TCP connection.
+
+    def _awaits(self, *kinds: type[ComPortCommand]) -> bool:
+        return any(isinstance(request, kinds) for request in self._codec.awaited)
+
+    def _request(self, request: ComPortCommand) -> None:
+        try:
+            self._codec.send(request)
+        except LocalProtocolError as error:
+            self._end(RemoteError(ErrorCode.PROTOCOL, f"{self.address}: {error}"))
+
+    def _flush(self) -> None:
+        if self._codec.suspended:
+            return
+        data = self._codec.data_to_send()
+        if data and not self._ended:
+            self._raw.write(data)
+
+    def _end(self, error: RemoteError) -> None:
+        if not self._ended:
+            self._ended = True
+            self._timer.cancel()
+            self._raw.pause_reading()
+            self._events.remote_lost(error)
