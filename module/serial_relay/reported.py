@@ -220,7 +220,7 @@ def _fault(fault: ConfigFault) -> dict[str, str]:
 
 def _line(line: ActualLine) -> dict[str, Any]:
     stop_bits = line.stop_bits
-    if stop_bits is not None and stop_bits.is_integer():
+    if stop_bits is not None and float(stop_bits).is_integer():
         stop_bits = int(stop_bits)
     values = (line.baud_rate, line.data_bits, line.parity, stop_bits, line.flow_control)
     return _present(dict(zip(_LINE_KEYS, values, strict=True)))
