@@ -156,7 +156,8 @@ class PtyPair:
             self._closed()
         else:
             # Opened, written and closed again before we looked (`echo AT > /dev/...`), or our own flush:
-            # reading tells.
+            # reading tells. Whoever it was may have set its own termios.
+            self._set_idle_termios()
             self._read_on()
 
     def data_received(self, data: bytes) -> None:
@@ -177,8 +178,6 @@ class PtyPair:
         self._draining = False
         if self._application_open:
             self._closed()
-        else:
-            self._set_idle_termios()  # it came and went before we looked, and may have set its own
 
     def pause_writing(self) -> None:
         """See `ChannelEvents`."""

@@ -195,8 +195,8 @@ async def test_opens_and_closes_of_another_process_in_another_mount_namespace_ar
 async def test_opening_with_any_parity_works_every_time(port: PtyPair, parity: str, bits: int) -> None:
     for _ in range(100 if parity == "E" else 5):
         with serial.Serial(str(port.slave), 9600, parity=parity, bytesize=bits):
-            pass
-        await asyncio.sleep(0.002)
+            assert termios.tcgetattr(port._master)[2] & termios.CLOCAL
+        await until(lambda: not termios.tcgetattr(port._master)[2] & termios.CLOCAL)
 
 
 async def test_a_reader_in_canonical_mode_gets_lines(port: PtyPair, relay: Relay) -> None:
