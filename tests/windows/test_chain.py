@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.windows, pytest.mark.timeout(180)]
 
 COM_PORT = "COM3"
 KIB = 1024
-PROTOCOLS = ("raw",)
+PROTOCOLS = ("raw", "rfc2217")
 
 
 class WindowsHost:
@@ -235,11 +235,29 @@ def test_a_com_port_that_vanishes_and_returns(
     device.close()
     if protocol == "raw":
         host.wait_until_closed()
-        relay.wait_for_status("scale", state="retrying")
+    relay.wait(lambda: relay.status("scale")["state"] != "connected", "the relay to notice")
+    if protocol == "rfc2217":
+        assert relay.status("scale")["lastError"]["code"] == "deviceUnavailable"
 
     replugged = running.enter_context(PluggedDevice(wine))
     relay.wait_for_status("scale", state="connected")
     exchange(application, replugged, b"after", b"answer")
+
+
+def test_line_settings_reach_the_com_port(
+    running: ExitStack, tmp_path: Path, device: Device, start_host: StartHost
+) -> None:
+    """Those of the desired properties first, then the application's own. wine has no 7 data bits, a pty no parity."""
+    host = start_host("--protocol", "rfc2217")
+    line = {"baudRate": 19200}
+    relay = start_relay(running, tmp_path, host.port, protocol="rfc2217", line=line)
+    wait_for(lambda: device.speed == termios.B19200, "19200 baud at the device")
+
+    relay.configure({"scale": {"tcpPort": host.port, "protocol": "rfc2217"}})
+    application = open_as_application(running, relay)
+    application.baudrate = 38400
+    wait_for(lambda: device.speed == termios.B38400, "38400 baud at the device")
+    exchange(application, device, b"before", b"answer")
 
 
 def test_a_second_client_is_refused(
