@@ -65,9 +65,14 @@ class ModemShim:
     def close(self) -> None:
         self._records.close()
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What must stand in the environment of a process whose ptys shall have modem lines."""
+        return {"LD_PRELOAD": str(self._library), "MODEM_SHIM_FILE": str(self._file)}
+
     def environment(self) -> dict[str, str]:
-        """The environment of a process whose ptys shall have modem lines."""
-        return {**os.environ, "LD_PRELOAD": str(self._library), "MODEM_SHIM_FILE": str(self._file)}
+        """This process's environment with the `variables`."""
+        return {**os.environ, **self.variables}
 
     def lines(self, slave: str | Path) -> ModemLines:
         """The lines of `/dev/pts/N`, as the device sees them; all off, and 8N1, from now on."""
