@@ -62,6 +62,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.reported and not arguments.desired:
         parser.error("--reported goes with --desired")
+    if arguments.reported and arguments.reported.resolve() == arguments.desired.resolve():
+        parser.error("--desired and --reported name the same file; each needs its own")
     if not arguments.desired and "IOTEDGE_WORKLOADURI" not in os.environ:
         parser.error("this is not an IoT Edge module (no IOTEDGE_WORKLOADURI): --desired FILE is needed")
     try:
@@ -88,14 +90,15 @@ async def _serve(settings: Settings, desired: Path | None, reported: Path | None
         links = LinkDirectory(settings.link_dir)
         cleanup.callback(links.close)
         service = Service(_twin(watches, desired, reported), settings, links, watches)
-        cleanup.callback(
-            metrics.serve(
-                settings.metrics_address,
-                settings.metrics_port,
-                service.supervisor.statuses,
-                version=__version__,
+        if settings.metrics_port:
+            cleanup.callback(
+                metrics.serve(
+                    settings.metrics_address,
+                    settings.metrics_port,
+                    service.supervisor.statuses,
+                    version=__version__,
+                )
             )
-        )
         if settings.health_socket is not None:
             cleanup.callback(await health.serve(settings.health_socket))
         running = loop.create_task(service.run())
