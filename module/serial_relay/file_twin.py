@@ -77,7 +77,8 @@ class FileTwin:
                 if isinstance(document, str):
                     if document != complained:
                         events.desired_unreadable(document)
-                    complained = document
+                    # What comes after a complaint is delivered even if it is what was before: it takes that back.
+                    delivered, complained = None, document
                 else:
                     if document != delivered:
                         events.desired_received(document, "file")

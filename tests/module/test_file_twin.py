@@ -207,6 +207,18 @@ async def test_a_file_that_cannot_be_used_is_told_once_and_recovers(
     assert events.complaints == [f"{path} {complaint}"]
 
 
+async def test_the_earlier_document_takes_a_complaint_back(tmp_path: Path, start: Start) -> None:
+    path = tmp_path / "ports.json"
+    write(path, document(1))
+    events = start(path)
+    await events.reach(1)
+    path.write_text("{")
+    await until(lambda: events.complaints)
+    write(path, document(1))
+    await events.reach(2)
+    assert events.documents == [document(1), document(1)]
+
+
 async def test_a_document_that_says_the_same_is_not_delivered_again(tmp_path: Path, start: Start) -> None:
     path = tmp_path / "ports.json"
     write(path, document(1))
