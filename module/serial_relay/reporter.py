@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 BURST = 20
 PER_HOUR = 12
+"""Tokens, each worth one patch: at once, and in each hour after that."""
+
 RESERVE = 10
 """Tokens that only faults and recoveries may take, however often applications open and close their ports."""
 
