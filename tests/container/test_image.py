@@ -13,7 +13,7 @@ from tests.container.image import size
 from tests.container.podman import podman, run_once
 from tests.system.processes import ROOT
 
-pytestmark = pytest.mark.container
+pytestmark = [pytest.mark.container, pytest.mark.timeout(600)]  # the first one builds the image
 
 INSTALLED = """
 import importlib.metadata, json
