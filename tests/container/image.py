@@ -18,7 +18,8 @@ from tests.container.podman import CACHE, STORE, podman
 from tests.system.processes import ROOT
 
 SUITE = "bookworm"
-MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
+MIRROR = [os.environ["DEBIAN_MIRROR"]] if "DEBIAN_MIRROR" in os.environ else []
+"""Debootstrap knows Debian's own."""
 
 BASE_IMAGE = f"localhost/serial-relay-test-base:{SUITE}"
 IMAGE = "localhost/serial-relay-test:latest"
@@ -57,7 +58,7 @@ def _import_base() -> None:
     if not archive.exists():
         with tempfile.TemporaryDirectory(dir=CACHE) as directory:
             tree = Path(directory) / "base"
-            _run("debootstrap", "--variant=minbase", SUITE, str(tree), MIRROR)
+            _run("debootstrap", "--variant=minbase", SUITE, str(tree), *MIRROR)
             _slim(tree)
             unfinished = Path(directory) / "base.tar"
             _run("tar", "--create", "--file", str(unfinished), "--directory", str(tree), ".")
