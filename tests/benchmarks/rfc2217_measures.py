@@ -19,6 +19,7 @@ from tests.benchmarks.measures import Effort, latency_rows, microseconds
 from tests.benchmarks.rows import Row, Section
 from tests.system.processes import PATIENCE, free_port
 from tests.system.serial_lines import Device
+from tests.system.stack import Relay
 
 PYSERIAL = "pyserial's client"
 RAW = "module and host, raw"
@@ -86,14 +87,18 @@ def opening(bench: Bench, effort: Effort) -> list[Row]:
     )
     ours, theirs = [], []
     for _ in range(1 + effort.outages):
+        ours += [milliseconds_to_first_answer(partial(serial.Serial, relay.link(name))) for name in ports]
         for name, port in ports.items():
-            relay.wait_for_status(name, state="idle")
-            ours.append(milliseconds_to_first_answer(partial(serial.Serial, relay.link(name))))
-            relay.wait_for_status(name, state="idle")
+            relay.wait(partial(is_idle, relay, name), f"{name} to let go of the host")
             url = f"rfc2217://127.0.0.1:{port}"
             theirs.append(milliseconds_to_first_answer(partial(serial.serial_for_url, url)))
     mine, peers = statistics.median(ours), statistics.median(theirs)
     return [Row("open to the first answer", "ms", mine, PYSERIAL, peers, mine / peers, at_most=20)]
+
+
+def is_idle(relay: Relay, name: str) -> bool:
+    """Say whether the relay has no connection for the port, at this very moment."""
+    return relay.metric("state", port=name, state="idle") == 1
 
 
 def milliseconds_to_first_answer(open_port: Callable[[], serial.SerialBase]) -> float:
