@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from tests.host.running import Client, RunningServer, echo_port, until
 
 
@@ -86,7 +88,8 @@ def test_a_half_closed_connection_does_not_hold_the_port(tcp_port: int) -> None:
 def test_stopping_the_server_ends_the_connection(tcp_port: int) -> None:
     with RunningServer(echo_port({"tcp_port": tcp_port})) as server, server.client() as client:
         server.stop()
-        assert not client.is_cut()
+        # On Windows one kind of end cannot be told from the other, see `is_cut`.
+        assert client.is_cut() is (sys.platform == "win32")
 
 
 def test_ports_are_served_apart_from_each_other(tcp_port: int) -> None:

@@ -59,7 +59,7 @@ def wine() -> Iterator[Wine]:
 
 @pytest.fixture(scope="session")
 def program_folder(wine: Wine, bundle: Path) -> Path:
-    r"""The unpacked bundle in C:\Program Files\SerialHost, where the installer copies it."""
+    r"""The unpacked bundle in C:\Program Files\SerialHost, as the installer leaves it."""
     programs = wine.drive_c / "Program Files"
     installed = programs / "SerialHost"
     subprocess.run(["rm", "-rf", installed], check=True)
@@ -67,4 +67,8 @@ def program_folder(wine: Wine, bundle: Path) -> Path:
         [top] = {name.split("/")[0] for name in archive.namelist()}
         archive.extractall(programs)
     (programs / top).rename(installed)
+    compiled = wine.run(
+        installed / "runtime" / "python.exe", "-I", "-m", "compileall", "-q", wine.windows_path(installed)
+    )
+    assert compiled.returncode == 0, compiled.stdout
     return installed
