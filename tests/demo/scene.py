@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Tone = Literal["good", "bad", "plain"]
+Tone = Literal["good", "bad", "outage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Scene:
         """Seconds since the start."""
         return time.monotonic() - self.started
 
-    def happened(self, text: str, tone: Tone = "plain") -> Event:
+    def happened(self, text: str, tone: Tone) -> Event:
         """Add an event of this moment."""
         event = Event(self.elapsed, text, tone)
         with self._lock:

@@ -12,6 +12,9 @@ from tests.demo.scene import Event, Scene, Tone
 from tests.demo.stage import PORT, SECOND_PORT, Stage
 from tests.edgehub.broker import BrokerError
 
+LINE = {"baudRate": 19200, "dataBits": 7, "parity": "even", "stopBits": 1}
+"""What the twin asks of the second COM port."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -83,7 +86,7 @@ class Script:
 
     def _done(self, title: str, outcome: str, start: float, *, worked: bool) -> None:
         self.results.append(Result(title, outcome, time.monotonic() - start, worked))
-        tone: Tone = "bad" if not worked or self._scene.outage_since is not None else "good"
+        tone: Tone = "bad" if not worked else "good" if self._scene.outage_since is None else "outage"
         self._announce(self._scene.happened(f"{title}: {outcome}", tone))
 
     # The steps.
@@ -147,15 +150,18 @@ class Script:
         connects = self._stage.port_reported()["connects"]
         tcp_port = self._stage.start_echo()
         start = time.monotonic()
-        self._stage.hub.patch_desired({"serialPorts": {SECOND_PORT: self._stage.port_entry(tcp_port)}})
+        entry = self._stage.port_entry(tcp_port, protocol="rfc2217", line=LINE)
+        self._stage.hub.patch_desired({"serialPorts": {SECOND_PORT: entry}})
         self._wait_until_reported("connected", SECOND_PORT)
         seconds = time.monotonic() - start
+        actual = self._stage.port_reported(SECOND_PORT)["line"]
+        assert actual.items() >= LINE.items(), f"the COM port has {actual}"
         with serial.Serial(str(self._stage.links / SECOND_PORT), timeout=10) as port:
             port.write(b"hello, COM port")
             answer = port.read(15)
         assert answer == b"hello, COM port", f"the echo answered {answer!r}"
         assert self._stage.port_reported()["connects"] == connects, f"{PORT} was disturbed"
-        return f"connected after {seconds:.1f} s, {PORT} undisturbed"
+        return f"RFC 2217, 19200 7E1 after {seconds:.1f} s, {PORT} undisturbed"
 
     def _remove_port(self) -> str:
         self._stage.hub.patch_desired({"serialPorts": {SECOND_PORT: None}})

@@ -76,9 +76,9 @@ class Stage:
         return self._hub
 
     @staticmethod
-    def port_entry(tcp_port: int) -> dict[str, Any]:
+    def port_entry(tcp_port: int, **settings: Any) -> dict[str, Any]:
         """An entry of `serialPorts`; the owner is whoever runs the demo."""
-        return {"tcpPort": tcp_port, "uid": os.getuid(), "gid": os.getgid()}
+        return {"tcpPort": tcp_port, "uid": os.getuid(), "gid": os.getgid(), **settings}
 
     def start_module(self) -> None:
         """Start the module as edgeAgent would: configured by its environment and its twin alone."""
@@ -100,9 +100,11 @@ class Stage:
         self._in_background(self._poll)
 
     def start_echo(self) -> int:
-        """Start a second host whose device sends everything back; give its TCP port."""
+        """Start a second host, an RFC 2217 access server with a loopback plug in its port; give its TCP port."""
         port = free_port()
-        echo = self._program("echo-host", "serial_host", "simulate", "echo", str(port))
+        echo = self._program(
+            "echo-host", "serial_host", "simulate", "echo", str(port), "--protocol", "rfc2217"
+        )
         self._wait_for(echo, lambda: peers.listens(port), "the second host to listen")
         return port
 

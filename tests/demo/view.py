@@ -29,7 +29,7 @@ STATE_STYLES = {
 TONES: dict[Tone, tuple[str, str]] = {
     "good": ("✓", "green"),
     "bad": ("✗", "bold red"),
-    "plain": ("·", "default"),
+    "outage": ("▼", "bold red"),
 }
 NO_ANSWER = "\N{MULTIPLICATION SIGN}"
 BROKEN = "\N{BOX DRAWINGS LIGHT DIAGONAL CROSS}"
