@@ -131,15 +131,17 @@ def test_every_module_of_ours_can_be_imported(wine: Wine, program_folder: Path) 
 
 
 def test_the_command_starts_it_from_any_folder(
-    wine: Wine, program_folder: Path, monkeypatch: pytest.MonkeyPatch
+    wine: Wine, program_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir("/")
     command = r"C:\Program Files\SerialHost\serial-host.cmd"
     version = (program_folder / "README.txt").read_text().split()[1]
     assert wine.run("cmd", "/c", command, "--version").stdout.split() == ["serial_host", version]
 
-    sample = r"C:\Program Files\SerialHost\serial-host.sample.toml"
-    checked = wine.run("cmd", "/c", command, "check", sample, "--json")
+    # cmd /c takes one quoted word at most, so the second path has no blanks.
+    sample = tmp_path / "sample.toml"
+    sample.write_bytes((program_folder / "serial-host.sample.toml").read_bytes())
+    checked = wine.run("cmd", "/c", command, "check", wine.windows_path(sample), "--json")
     [port] = json.loads(checked.stdout)["ports"]
     assert (port["device"], port["tcpPort"], port["protocol"]) == ("COM3", 5002, "raw")
 
