@@ -54,14 +54,16 @@ class Supervisor:
         running = {name: config for name, config in configurations.items() if config.enabled}
         names = [*configurations, *(name for name in faults if name not in configurations)]
         await self._stop([name for name in self._ports if name not in running])
+        for name in self._ports.keys() - set(names):
+            del self._ports[name]
+            self._on_change(name)
         for name in names:
             if config := running.get(name):
                 self._run(name, config)
             elif name in configurations:
-                link = str(self._links.path(configurations[name].link))
-                self._ports[name] = _Port(PortStatus(State.DISABLED, time.time(), link))
+                self._stand(name, State.DISABLED, str(self._links.path(configurations[name].link)))
             else:
-                self._ports[name] = _Port(PortStatus(State.INVALID, time.time(), ""))
+                self._stand(name, State.INVALID, "")
             self._ports[name].status.config_error = faults.get(name)
             self._on_change(name)
 
@@ -110,6 +112,12 @@ class Supervisor:
         task = asyncio.get_running_loop().create_task(self._keep_running(name, relay), name=f"port {name}")
         self._ports[name] = _Port(relay.status, relay, task)
 
+    def _stand(self, name: str, state: State, link: str) -> None:
+        """Have a port that does not run; one that stood like this already keeps its time."""
+        port = self._ports.get(name)
+        if port is None or (port.status.state, port.status.link) != (state, link):
+            self._ports[name] = _Port(PortStatus(state, time.time(), link))
+
     async def _keep_running(self, name: str, relay: Relay) -> None:
         while True:
             try:
@@ -119,11 +127,13 @@ class Supervisor:
                 await asyncio.sleep(_RESTART_AFTER_DEFECT)
 
     async def _stop(self, names: list[str]) -> None:
-        tasks = [task for name in names if (task := self._ports.pop(name).task) is not None]
+        tasks = [task for name in names if (task := self._ports[name].task) is not None]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
         for name in names:
-            log.info("port %s: stopped", name)
-            self._on_change(name)
+            if self._ports[name].task is not None:
+                log.info("port %s: stopped", name)
+                del self._ports[name]
+                self._on_change(name)
