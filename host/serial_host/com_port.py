@@ -158,11 +158,11 @@ class SerialComPort:
                         _set_line(self._serial, self._line)
 
     def set_dtr(self, on: bool) -> None:  # noqa: FBT001
-        with self._translated_errors("cannot drive DTR"):
+        with self._translated_errors("cannot drive DTR"), _absent_line_ignored():
             self._serial.dtr = on
 
     def set_rts(self, on: bool) -> None:  # noqa: FBT001
-        with self._translated_errors("cannot drive RTS"):
+        with self._translated_errors("cannot drive RTS"), _absent_line_ignored():
             self._serial.rts = on
 
     def set_break(self, on: bool) -> None:  # noqa: FBT001
@@ -185,9 +185,10 @@ class SerialComPort:
 
     def discard_unsent(self) -> int:
         with self._translated_errors("cannot purge"):
-            waiting = self._driver.unsent_waiting()
+            # The pump first, or it would fill the driver's buffer again at once.
+            discarded = self._pump.discard_unsent() + self._driver.unsent_waiting()
             self._serial.reset_output_buffer()
-            return waiting + self._pump.discard_unsent()
+            return discarded
 
     async def close(self) -> None:
         await self._pump.stop()
@@ -202,6 +203,16 @@ class SerialComPort:
             yield
         except _FAILURES as error:
             raise ComPortError(f"{self._device} {what}: {_reason(error)}") from error
+
+
+@contextlib.contextmanager
+def _absent_line_ignored() -> Iterator[None]:
+    """Let a line be driven that the port does not have, as pyserial does when it opens one: nothing is connected to it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOTTY, errno.EINVAL):
+            raise
 
 
 _FAILURES: tuple[type[Exception], ...] = (OSError, ValueError, NotImplementedError)

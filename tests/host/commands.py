@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -11,7 +10,9 @@ import sys
 import time
 from pathlib import Path
 from typing import Any, Self
+from unittest.mock import patch
 
+from serial_host import control
 from tests.host.running import PATIENCE
 
 ROOT = Path(__file__).parent.parent.parent
@@ -90,9 +91,6 @@ class ServerProcess:
         return self.wait()
 
     def status(self) -> dict[str, Any]:
-        """Ask it as `status --json` does."""
-        result = self._command_line.run("status", "--json", "--pid", self.process.pid)
-        assert result.returncode == 0, result.stderr
-        (server,) = json.loads(result.stdout)["servers"]
-        assert isinstance(server, dict)
-        return server
+        """Ask it as `serial_host status` does."""
+        with patch.dict(os.environ, XDG_RUNTIME_DIR=self._command_line.environment["XDG_RUNTIME_DIR"]):
+            return control.ask(self.process.pid, "status")

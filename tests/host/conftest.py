@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.access_server import AccessServer, access_server
 from tests.host.commands import CommandLine
 from tests.host.running import reserved_port, until
 from tests.host.serial_device import SerialDevice
+from tests.modem_shim.modem_shim import ModemShim
 
 
 def _open_descriptors() -> set[str]:
@@ -64,3 +66,19 @@ def threads(request: pytest.FixtureRequest) -> bool:
 def command_line(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     # A short name: the path of a Unix socket has room for 107 characters.
     return CommandLine(tmp_path_factory.mktemp("c"))
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModemShim]:
+    shim = ModemShim(tmp_path_factory.mktemp("shim"))
+    yield shim
+    shim.close()
+
+
+@pytest.fixture
+def server(
+    command_line: CommandLine, shim: ModemShim, device: SerialDevice, tcp_port: int
+) -> Iterator[AccessServer]:
+    """An RFC 2217 server on `device`."""
+    with access_server(command_line, shim, device, tcp_port) as server:
+        yield server
