@@ -31,6 +31,7 @@ from rfc2217.com_port_option import (
 from rfc2217.errors import LocalProtocolError, RemoteProtocolError
 from rfc2217.negotiation import Negotiator, Side, State
 from rfc2217.telnet import (
+    IAC,
     Data,
     Decoder,
     Item,
@@ -142,6 +143,8 @@ class Connection:
         """
         if self._failed:
             raise LocalProtocolError("the peer broke the protocol before, nothing more can be received")
+        if IAC not in data and not self._decoder.incomplete:
+            return [Data(data)] if data else []
         events: list[Event] = []
         try:
             for item in self._decoder.feed(data):
@@ -185,6 +188,8 @@ class Connection:
 
     def data_to_send(self) -> bytes:
         """Give what is queued, for the socket; b"" if there is nothing. It is given once."""
+        if len(self._output) == 1:
+            return self._output.pop()
         data = b"".join(self._output)
         self._output.clear()
         return data

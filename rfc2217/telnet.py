@@ -19,6 +19,10 @@ ESCAPED_IAC = b"\xff\xff"
 SUBNEGOTIATION_BEGIN = b"\xff\xfa"
 SUBNEGOTIATION_END = b"\xff\xf0"
 
+_LONG_RUN = IAC * 64
+_ESCAPED_LONG_RUN = IAC * 128
+"""Erased memory reads as 0xFF: long runs of it are common, and worth more than 8 ns for each octet."""
+
 _ESCAPED_RUN = re.compile(rb"(?:[^\xff]++|\xff\xff)*+")
 """As far as no lone IAC stands; possessive, so that it never backtracks."""
 
@@ -92,7 +96,16 @@ _VERBS = frozenset({TelnetCode.WILL, TelnetCode.WONT, TelnetCode.DO, TelnetCode.
 
 def encode_data(data: bytes) -> bytes:
     """Escape IAC; without one in it, `data` itself comes back."""
-    return data.replace(IAC, ESCAPED_IAC)
+    if IAC not in data:
+        return data
+    if _LONG_RUN not in data:
+        return data.replace(IAC, ESCAPED_IAC)
+    return _ESCAPED_LONG_RUN.join([part.replace(IAC, ESCAPED_IAC) for part in data.split(_LONG_RUN)])
+
+
+def _decode_data(data: bytes) -> bytes:
+    """Unescape IAC in data that has no lone one."""
+    return data.replace(ESCAPED_IAC, IAC)
 
 
 def encode_command(command: TelnetCommand | Negotiation | Subnegotiation) -> bytes:
@@ -120,7 +133,8 @@ class Decoder:
 
     def __init__(self, max_subnegotiation: int) -> None:
         self._max_subnegotiation = max_subnegotiation
-        self._incomplete = b""
+        self.incomplete = b""
+        """The beginning of a command; while there is none, a chunk without IAC is data and need not be fed."""
 
     def feed(self, chunk: bytes) -> Iterator[Item]:
         """Yield what is complete with this chunk; exhaust it before the next one.
@@ -128,13 +142,9 @@ class Decoder:
         Raises:
             RemoteProtocolError: the peer's framing is broken, or a subnegotiation exceeds the bound.
         """
-        if self._incomplete:
-            chunk, self._incomplete = self._incomplete + chunk, b""
-        position = 0
-        if chunk.find(IAC) >= 0:
-            data, position = _leading_data(chunk)
-        else:
-            data, position = chunk, len(chunk)
+        if self.incomplete:
+            chunk, self.incomplete = self.incomplete + chunk, b""
+        data, position = _leading_data(chunk)
         while True:
             if data:
                 yield Data(data)
@@ -142,11 +152,11 @@ class Decoder:
                 return
             item, after = self._command(chunk, position)
             if item is None:
-                self._incomplete = chunk[position:]
+                self.incomplete = chunk[position:]
                 return
             yield item
             position = _ESCAPED_RUN.match(chunk, after).end()  # type: ignore[union-attr] # it matches b"" as well
-            data = chunk[after:position].replace(ESCAPED_IAC, IAC)
+            data = _decode_data(chunk[after:position])
 
     def _command(self, chunk: bytes, position: int) -> tuple[Item | None, int]:
         """Decode the command whose IAC stands at `position`; None while it is incomplete."""
@@ -175,20 +185,23 @@ class Decoder:
             raise RemoteProtocolError(
                 f"IAC {chunk[end + 1]} inside a subnegotiation of telnet option {option}, expected IAC SE"
             )
-        return Subnegotiation(option, chunk[begin:end].replace(ESCAPED_IAC, IAC)), end + 2
+        return Subnegotiation(option, _decode_data(chunk[begin:end])), end + 2
 
 
 def _leading_data(chunk: bytes) -> tuple[bytes, int]:
-    """Give the data before the first command of a chunk with IACs in it, and where that command begins.
+    """Give the data before the first command of a chunk, and where that command begins.
 
-    The two ways out before the last are for data dense with 0xFF, where `replace` over the whole chunk is
-    several times faster than the regular expression.
+    The two ways out before the last are for data dense with 0xFF, where unescaping the whole chunk is several times
+    faster than the regular expression.
     """
-    unescaped = chunk.replace(ESCAPED_IAC, IAC)
-    lone = chunk.count(IAC) - 2 * (len(chunk) - len(unescaped))
+    parts = chunk.split(_ESCAPED_LONG_RUN)
+    unescaped = [part.replace(ESCAPED_IAC, IAC) for part in parts]
+    lone = sum(
+        part.count(IAC) - 2 * (len(part) - len(data)) for part, data in zip(parts, unescaped, strict=True)
+    )
     if lone == 0:
-        return unescaped, len(chunk)
+        return _LONG_RUN.join(unescaped), len(chunk)
     if lone == 1 and (len(chunk) - len(chunk.rstrip(IAC))) % 2:
-        return unescaped[:-1], len(chunk) - 1
+        return _LONG_RUN.join(unescaped)[:-1], len(chunk) - 1
     end = _ESCAPED_RUN.match(chunk).end()  # type: ignore[union-attr] # it matches b"" as well
-    return chunk[:end].replace(ESCAPED_IAC, IAC), end
+    return _decode_data(chunk[:end]), end

@@ -205,8 +205,6 @@ class PtyPair:
         self._application_open = False
         self._draining = not self._at_end
         unread = self._channel.drop_unwritten()
-        if self._follower is not None:
-            self._follower.look()
         self._set_idle_termios()
         unread += self._discard_unread()
         self._events.application_closed(unread)
@@ -246,6 +244,8 @@ class PtyPair:
         (sysdeps/unix/sysv/linux/tcsetattr.c). Applications that set parity set CLOCAL too, so CLOCAL is off
         while no application has the port open; a pty has no carrier that it could matter to.
         """
+        if self._follower is not None:
+            self._follower.look()
         attributes = termios.tcgetattr(self._master)
         control_characters = attributes[6]
         control_characters[termios.VMIN] = 1

@@ -110,13 +110,14 @@ class Rfc2217Remote:
         self._reading = True
         self._sent = 0
         """Bytes of the application, over the connection's life."""
-        self._received = 0
-        """Bytes of the device, over the connection's life."""
+        self._early_data = 0
+        """Bytes of the device that came before `_settled`."""
         self._confirmed = 0
         """As many of them as stood before a heartbeat that was answered."""
         self._heartbeat: tuple[float, int] | None = None
         """When the question was sent that is not answered yet, and `_sent` then."""
-        self._heard = loop.time()
+        self._silent_since: float | None = None
+        """When the heartbeat saw first that nothing had come since it looked last."""
         self._codec = Connection(Role.CLIENT)
         self._raw = RawRemote(loop, connection, address, self)
         self._timer = loop.call_later(_NEGOTIATION_TIMEOUT, self._negotiation_timed_out)
@@ -129,9 +130,10 @@ class Rfc2217Remote:
         """See `Remote`."""
         self._sent += len(data)
         self._codec.send_data(data)
-        self._flush()
         if self._codec.suspended:
             self._events.pause_application()
+        else:
+            self._raw.write(self._codec.data_to_send())
 
     def pause_reading(self) -> None:
         """See `Remote`."""
@@ -141,7 +143,7 @@ class Rfc2217Remote:
     def resume_reading(self) -> None:
         """See `Remote`."""
         self._reading = True
-        self._heard = self._loop.time()
+        self._silent_since = None
         if not self._ended:
             self._raw.resume_reading()
 
@@ -193,7 +195,7 @@ class Rfc2217Remote:
 
     def device_data(self, data: bytes) -> None:
         """See `RemoteEvents`; here come bytes of the protocol."""
-        self._heard = self._loop.time()
+        self._silent_since = None
         try:
             events = self._codec.receive_data(data)
         except RemoteProtocolError as error:
@@ -220,24 +222,28 @@ class Rfc2217Remote:
     # What the host said.
 
     def _act_on(self, events: list[Event]) -> None:
+        only_data = True
         for event in events:
+            if isinstance(event, Data):
+                self._events.device_data(event.data)
+                if not self._settled:
+                    self._early_data_received(len(event.data))
+                continue
+            only_data = False
             match event:
-                case Data(data):
-                    self._device_data(data)
                 case ComPortAgreed():
                     self._open_com_port()
                 case ComPortRefused():
                     self._end(self._not_an_access_server("refuses the com port option"))
                 case ComPortCommand():
                     self._command_received(event)
-        if not self._ended:
+        if not only_data and not self._ended:
             self._look_whether_ready()
             self._flush()
 
-    def _device_data(self, data: bytes) -> None:
-        self._received += len(data)
-        self._events.device_data(data)
-        if self._received > _EARLY_DATA and not self.ready.done():
+    def _early_data_received(self, size: int) -> None:
+        self._early_data += size
+        if self._early_data > _EARLY_DATA:
             self._end(self._not_an_access_server("sends data instead of answers"))
 
     def _open_com_port(self) -> None:
@@ -274,7 +280,7 @@ class Rfc2217Remote:
             asked_at, sent = self._heartbeat
             self._heartbeat = None
             self._confirmed = sent
-            self._events.round_trip_measured(self._heard - asked_at)
+            self._events.round_trip_measured(self._loop.time() - asked_at)
 
     def _warn_if_not_as_wanted(self, answer: ComPortCommand) -> None:
         if any(request.subject == answer.subject for request in self._codec.awaited):
@@ -344,9 +350,12 @@ class Rfc2217Remote:
         now = self._loop.time()
         if self._heartbeat is None:
             self._heartbeat = now, self._sent
+            self._silent_since = now
             self._request(SetBaudRate())
             self._flush()
-        elif now - max(self._heartbeat[0], self._heard) > _STUCK_AFTER + self._time_on_the_line():
+        elif self._silent_since is None:
+            self._silent_since = now
+        elif now - self._silent_since >= _STUCK_AFTER + self._time_on_the_line():
             self._end(
                 RemoteError(
                     ErrorCode.TIMED_OUT,

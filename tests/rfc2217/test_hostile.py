@@ -52,7 +52,7 @@ def feed(connection: Connection, chunks: Sequence[bytes]) -> None:
         except RemoteProtocolError:
             return
         assert all(event.data for event in events if isinstance(event, Data))
-        assert len(connection._decoder._incomplete) <= MAX_SUBNEGOTIATION + 6
+        assert len(connection._decoder.incomplete) <= MAX_SUBNEGOTIATION + 6
         assert len(connection.unanswered) <= MAX_PENDING
         assert connection.awaited in {(), (Signature(),)}
         assert len(connection._negotiator._states) == 6

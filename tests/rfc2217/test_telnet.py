@@ -56,7 +56,7 @@ def decode(*chunks: bytes, bound: int = BOUND) -> tuple[list[Item], bool]:
         for chunk in chunks:
             for item in decoder.feed(chunk):
                 items.append(item)  # noqa: PERF402 - what comes before an error counts as well
-            assert len(decoder._incomplete) <= bound + 6
+            assert len(decoder.incomplete) <= bound + 6
     except RemoteProtocolError:
         return joined(items), True
     return joined(items), False
@@ -94,11 +94,23 @@ def test_plain_data_is_handed_on_without_a_copy() -> None:
     assert encode_data(chunk) is chunk
 
 
-@pytest.mark.parametrize("length", [*range(1, 9), 4096, 65_537])
+@pytest.mark.parametrize("length", [*range(1, 9), *range(60, 70), *range(120, 136), 4096, 65_537])
 def test_data_of_nothing_but_iac(length: int) -> None:
     data = b"\xff" * length
     assert decode(encode_data(data)) == ([Data(data)], False)
     assert decode(encode_data(data)[:-1]) == ([Data(data[:-1])] if length > 1 else [], False)
+
+
+@pytest.mark.parametrize("run", [1, 63, 64, 65, 127, 128, 129, 200])
+@pytest.mark.parametrize("before", [b"", b"x", encode_command(TelnetCommand(TelnetCode.NOP))])
+def test_long_runs_of_iac_between_other_things(run: int, before: bytes) -> None:
+    escaped = encode_data(b"\xff" * run + b"y" + b"\xff" * (run + 1))
+    assert escaped == b"\xff" * 2 * run + b"y" + b"\xff" * 2 * (run + 1)
+    stream = before + escaped + encode_command(TelnetCommand(TelnetCode.BREAK))
+    items, broken = reference_telnet.decode(stream, BOUND)
+    assert not broken
+    for cut in range(len(stream) + 1):
+        assert decode(stream[:cut], stream[cut:]) == (joined(items), False), cut
 
 
 @pytest.mark.parametrize(
