@@ -182,7 +182,12 @@ try {
     if ($PSCmdlet.ShouldProcess($dataFolder, 'Make the folder for configuration and log')) {
         $madeData = -not (Test-Path -LiteralPath $dataFolder)
         $null = New-Item -Path $logFolder -ItemType Directory -Force
-        # Administrators and SYSTEM: all. LOCAL SERVICE: read; in log also write. By SID: names differ by language.
+        # Any user may have made the folder before: nothing of its permissions stays. By SID: names differ by language.
+        & icacls.exe $dataFolder /setowner '*S-1-5-32-544' /t /q
+        Assert-ExitCode -Message "Cannot take over $dataFolder"
+        & icacls.exe $dataFolder /reset /t /q
+        Assert-ExitCode -Message "Cannot take over $dataFolder"
+        # Administrators and SYSTEM: all. LOCAL SERVICE: read; in log also write.
         & icacls.exe $dataFolder /inheritance:r /grant:r '*S-1-5-32-544:(OI)(CI)F' '*S-1-5-18:(OI)(CI)F' '*S-1-5-19:(OI)(CI)RX' /q
         Assert-ExitCode -Message "Cannot set who may use $dataFolder"
         & icacls.exe $logFolder /grant:r '*S-1-5-19:(OI)(CI)M' /q
