@@ -33,7 +33,8 @@ Get-NetIPAddress: AddressFamily AddressState AsJob AssociatedIPInterface CimSess
     PrefixOrigin SkipAsSource SuffixOrigin ThrottleLimit Type ValidLifetime
 Get-NetTCPConnection: AppliedSetting AsJob CimSession CreationTime LocalAddress LocalPort OffloadState
     OwningProcess RemoteAddress RemotePort State ThrottleLimit
-Get-Process: ComputerName FileVersionInfo Id IncludeUserName InputObject Module Name
+Get-CimInstance: CimSession ClassName ComputerName Filter InputObject KeyOnly Namespace
+    OperationTimeoutSec Property Query QueryDialect ResourceUri Shallow
 Get-ScheduledTask: AsJob CimSession TaskName TaskPath ThrottleLimit
 Join-Path: ChildPath Credential Path Resolve UseTransaction
 Move-Item: Confirm Credential Destination Exclude Filter Force Include LiteralPath PassThru Path
@@ -86,17 +87,8 @@ Write-Warning: Message
 
 COMMON = frozenset(
     [
-        "Debug",
-        "ErrorAction",
-        "ErrorVariable",
-        "InformationAction",
-        "InformationVariable",
-        "OutBuffer",
-        "OutVariable",
-        "PipelineVariable",
-        "Verbose",
-        "WarningAction",
-        "WarningVariable",
+        *("Debug", "ErrorAction", "ErrorVariable", "InformationAction", "InformationVariable", "OutBuffer"),
+        *("OutVariable", "PipelineVariable", "Verbose", "WarningAction", "WarningVariable"),
     ]
 )
 """about_CommonParameters: what every advanced function and cmdlet takes too."""

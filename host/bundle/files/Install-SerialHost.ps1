@@ -85,13 +85,13 @@ function Get-ListeningPort([int[]] $Number) {
 function Wait-ProgramEnd {
     # While it runs, its folder cannot be moved and the new task starts nothing.
     for ($attempt = 0; $attempt -lt 30; $attempt++) {
-        $running = @(Get-Process | Where-Object -FilterScript { $_.Path -like "$programFolder\*" })
+        $running = @(Get-CimInstance -ClassName Win32_Process | Where-Object -FilterScript { $_.ExecutablePath -like "$programFolder\*" })
         if ($running.Count -eq 0) {
             return
         }
         Start-Sleep -Milliseconds 500
     }
-    throw "Still running: $($running.ProcessName -join ', ') (process $($running.Id -join ', ')) in $programFolder. End it and try again."
+    throw "Still running in ${programFolder}: process $($running.ProcessId -join ', '). End it and try again."
 }
 
 function Assert-ExitCode([string] $Message) {
@@ -157,7 +157,9 @@ try {
         # Disabled first: else the next repetition starts what was just ended.
         $null = Disable-ScheduledTask -TaskName $taskName
         $stopped = $true
-        & $installedPython -I -m serial_host stop
+        if (Test-Path -LiteralPath $installedPython) {
+            & $installedPython -I -m serial_host stop
+        }
         Stop-ScheduledTask -TaskName $taskName
         Wait-ProgramEnd
     }

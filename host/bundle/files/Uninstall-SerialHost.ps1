@@ -62,8 +62,8 @@ if (Test-Path -LiteralPath $reservedFile) {
 }
 
 # Windows lets go of a program's folder a moment after the program has ended.
-for ($attempt = 0; $attempt -lt 30; $attempt++) {
-    if (-not (Get-Process | Where-Object -FilterScript { $_.Path -like "$programFolder\*" })) {
+for ($attempt = 0; $attempt -lt 30 -and -not $WhatIfPreference; $attempt++) {
+    if (-not (Get-CimInstance -ClassName Win32_Process | Where-Object -FilterScript { $_.ExecutablePath -like "$programFolder\*" })) {
         break
     }
     Start-Sleep -Milliseconds 500
