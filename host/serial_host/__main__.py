@@ -84,9 +84,13 @@ def _serve(options: argparse.Namespace, ports: Sequence[Served], faults: Sequenc
     for fault in faults:
         for message in fault.message.splitlines():
             _log.error("%s", message)
-    asyncio.run(
-        _serve_until_stopped(ports, faults, Traffic(dump=options.verbose > 1) if options.verbose else None)
-    )
+    traffic = Traffic(dump=options.verbose > 1) if options.verbose else None
+    try:
+        asyncio.run(_serve_until_stopped(ports, faults, traffic))
+    except Exception:
+        # To the log, because a server that runs unattended has no screen.
+        _log.exception("the server ends because of a defect in it")
+        return EXIT_FAILED
     return 0
 
 

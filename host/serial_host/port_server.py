@@ -167,6 +167,16 @@ class PortServer:
             self._listener.update(*endpoints(self._config.listen, self._interfaces()))
         else:
             self._listener.update(())
+        self._drop_session_of_a_lost_address()
+
+    def _drop_session_of_a_lost_address(self) -> None:
+        """Do not wait for silence: nothing arrives at an address that the computer no longer has (after a sleep, say)."""
+        session = self._session
+        if session is None or session.local.is_loopback or session.local.is_link_local:
+            return
+        present = {entry.address for addresses in self._interfaces().values() for entry in addresses}
+        if session.local not in present:
+            session.abort(f"{session.local} is no longer an address of this computer")
 
     def _accept(self, connection: socket.socket, endpoint: Endpoint) -> None:
         try:

@@ -11,6 +11,7 @@ import asyncio
 import socket
 from abc import abstractmethod
 from enum import Flag, auto
+from ipaddress import ip_address
 from typing import Protocol, cast
 
 from serial_host.interfaces import Address
@@ -57,6 +58,8 @@ class Session(asyncio.BufferedProtocol):
         """Of the client."""
         self.peer = peer
         """`address:port` of the client."""
+        self.local: Address
+        """Of ours, that the client connected to; from `connection_made`."""
         self._owner = owner
         self._buffer = memoryview(bytearray(READ_SIZE))
         self._holds = Hold.STARTING
@@ -86,6 +89,7 @@ class Session(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(high=DEVICE_BOUND, low=0)
         self._transport.pause_reading()
         self._watch = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch_peer)
+        self.local = ip_address(transport.get_extra_info("sockname")[0].partition("%")[0])
         self._owner.session_started(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # the name is the base class's

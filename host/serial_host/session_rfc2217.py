@@ -29,6 +29,7 @@ from rfc2217 import (
     FlowControlResume,
     FlowControlSuspend,
     LineState,
+    LocalProtocolError,
     ModemState,
     NotifyLineState,
     NotifyModemState,
@@ -158,7 +159,6 @@ class Rfc2217Session(Session):
 
     def refuse(self, reason: str) -> None:
         self._refused = True
-        self._log.debug("telling %s that the port is busy", self.peer)
         self._state = self._signature(DeviceState.BUSY, reason)
         self.release_reading(Hold.STARTING)
         asyncio.get_running_loop().call_later(REFUSAL_SECONDS, self.close, "refused")
@@ -213,6 +213,14 @@ class Rfc2217Session(Session):
         if self._connection.agreed:
             self._connection.send(command)
             self._flush()
+
+    def _reply(self, answer: ComPortCommand) -> None:
+        """Answer a request; `_flush` follows when all that arrived with it is dealt with."""
+        try:
+            self._connection.send(answer)
+        except LocalProtocolError as error:
+            # It asked, then switched the option off in the same breath.
+            self._log.debug("client %s gets no answer: %s", self.peer, error)
 
     def _flush(self) -> None:
         # A suspended client gets neither data nor answers (RFC 2217, FLOWCONTROL-SUSPEND); both stay in the connection.
@@ -285,45 +293,44 @@ class Rfc2217Session(Session):
             case ComPortCommand():
                 self._answer(event)
             case _:
-                self._log.debug("client %s sent %r, which means nothing to a com port", self.peer, event)
+                pass  # means nothing to a com port
 
     def _answer(self, command: ComPortCommand) -> None:
         """Answer what needs neither the line nor its driver's patience."""
         match command:
             case Signature("") if self._state is not None:
-                self._connection.send(Signature(str(self._state)))
+                self._reply(Signature(str(self._state)))
             case Signature(""):
-                self._connection.send(Signature(f"serial_host/{serial_host.__version__}"))
+                self._reply(Signature(f"serial_host/{serial_host.__version__}"))
             case Signature(text):
                 self._log.info("client %s is %.80r", self.peer, text)
             case SetModemStateMask(mask):
                 self._modem_mask = mask
-                self._connection.send(command)
+                self._reply(command)
             case SetLineStateMask(mask):
                 self._line_mask = mask & NOTIFIED_LINE_STATES
                 self._line_errors = self._port.line_errors()
-                self._connection.send(SetLineStateMask(self._line_mask))
+                self._reply(SetLineStateMask(self._line_mask))
             case NotifyModemState():
                 before, self._modem_lines = self._modem_lines, self._port.modem_lines()
-                self._connection.send(NotifyModemState(modem_state(self._modem_lines, before)))
+                self._reply(NotifyModemState(modem_state(self._modem_lines, before)))
             case NotifyLineState():
-                self._connection.send(NotifyLineState(LineState(0)))
+                self._reply(NotifyLineState(LineState(0)))
             case PurgeData(what):
                 self._purge(what)
-                self._connection.send(command)
+                self._reply(command)
 
     def _line_command(self, command: LineCommand) -> Coroutine[None, None, None] | None:
         line = wanted_line(self._port.line, command)
         if line == self._port.line:
-            self._connection.send(line_answer(line, command))
+            self._reply(line_answer(line, command))
             return None
         return self._change_line(line, command)
 
     async def _change_line(self, line: LineSettings, command: LineCommand) -> None:
         await self._port.set_line(line)
         self._log.info("client %s set the line to %s", self.peer, self._port.line)
-        if self._connection.agreed:
-            self._connection.send(line_answer(self._port.line, command))
+        self._reply(line_answer(self._port.line, command))
 
     def _control(self, command: SetControl) -> Coroutine[None, None, None] | None:
         request = command.value.request
@@ -346,8 +353,7 @@ class Rfc2217Session(Session):
                 self._port.set_dtr(on=command.value is Control.DTR_ON)
             case Control.RTS_ON | Control.RTS_OFF:
                 self._port.set_rts(on=command.value is Control.RTS_ON)
-        if self._connection.agreed:
-            self._connection.send(SetControl(self._control_state(command.value)))
+        self._reply(SetControl(self._control_state(command.value)))
 
     def _control_state(self, value: Control) -> Control:
         match value.request:

@@ -109,6 +109,17 @@ class RunningServer:
 
         return asyncio.run_coroutine_threadsafe(ask(), self._loop).result(PATIENCE)
 
+    def wait_taken(self, count: int) -> None:
+        """Return when the server has taken so many bytes for the device."""
+        until(lambda: self.status()["bytes_to_device"] == count)
+
+    def keeps_unsent(self) -> bool:
+        """Whether bytes stay unsent, because the device takes no more."""
+        if not self.status()["unsent"]:
+            return False
+        time.sleep(0.1)
+        return bool(self.status()["unsent"])
+
     def connection(self) -> socket.socket:
         """Give the server's own end of the first port's present connection."""
         session = self._server._ports[0]._session

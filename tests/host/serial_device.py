@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import sys
-import termios
 import threading
-import time
 import tty
 from pathlib import Path
 from typing import Self
@@ -70,16 +67,6 @@ class SerialDevice:
             assert readable, f"only {len(data)} of {count} bytes came"
             data += os.read(self.descriptor, min(CHUNK, count - len(data)))
         return bytes(data)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the terminal takes no more from the server, because nobody has read what it took."""
-        before = self._waiting()
-        time.sleep(0.05)
-        return before == self._waiting() > 0
-
-    def _waiting(self) -> int:
-        return int.from_bytes(fcntl.ioctl(self.descriptor, termios.FIONREAD, bytes(4)), sys.byteorder)
 
     def receive_all(self) -> bytes:
         """Give what is there until nothing more comes for a moment."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import serial
 
-from serial_host.com_port import PortIdentity, find_port
+from serial_host.com_port import PortIdentity, _why_not_open, find_port
 from serial_host.com_port_threads import WRITE_CHUNK
 from serial_host.config import UsbMatch
 from serial_host.port import ComPortError
@@ -199,3 +199,24 @@ def test_an_adapter_is_found_by_its_identity(match: dict[str, str], device: str)
 def test_an_identity_that_fits_no_port_or_several_is_named(match: dict[str, str], message: str) -> None:
     with pytest.raises(ComPortError, match=message.replace("*", r"\*")):
         find_port(ADAPTERS, UsbMatch.model_validate(match))
+
+
+@pytest.mark.parametrize(
+    ("system_says", "message"),
+    [
+        (
+            "could not open port 'COM9': FileNotFoundError(2, 'The system cannot find the file specified.', None, 2)",
+            "COM9 is not there",
+        ),
+        (
+            "could not open port 'COM9': PermissionError(13, 'Access is denied.', None, 5)",
+            "COM9 is held by another program",
+        ),
+        (
+            "could not open port 'COM9': OSError(22, 'The parameter is incorrect.', None, 87)",
+            "COM9 cannot be opened: could not",
+        ),
+    ],
+)
+def test_what_windows_says_is_put_into_words(system_says: str, message: str) -> None:
+    assert _why_not_open("COM9", serial.SerialException(system_says)).startswith(message)

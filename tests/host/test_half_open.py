@@ -128,3 +128,22 @@ def test_a_client_that_reads_nothing_for_long_is_not_cut(device: SerialDevice, t
         assert server.status()["client"] == client.name
         assert client.receive(len(data)) == data
         writer.join()
+
+
+@needs_namespaces
+def test_a_client_of_an_address_that_went_is_dropped_without_waiting_for_silence(
+    other_computer: OtherComputer, tcp_port: int
+) -> None:
+    server = RunningServer(echo_port({"tcp_port": tcp_port, "listen": "cable"}))
+    server.interfaces = other_computer.interfaces
+    with server:
+        server.wait_listening()
+        client = other_computer.start("socat", "-u", f"tcp:{other_computer.here}:{tcp_port}", "-")
+        try:
+            until(lambda: server.status()["client"])
+            server.interfaces = {}
+            until(lambda: server.status()["client"] is None)
+            assert server.status()["listening"] == []
+        finally:
+            client.kill()
+            client.communicate()

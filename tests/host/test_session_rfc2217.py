@@ -240,15 +240,17 @@ def test_purge_throws_away_what_the_device_has_not_taken(
         server.wait_listening()
         with ComPortClient(tcp_port) as client:
             client.agree()
-            # More than the terminal takes, less than makes the server stop reading.
-            client.send(os.urandom(17_000))
-            until(lambda: server.status()["bytes_to_device"] == 17_000)
-            until(lambda: device.is_full)
+            # Until the terminal takes no more; not until the server stops reading, as a purge would not be read either.
+            sent = 0
+            while not server.keeps_unsent():
+                client.send(bytes(1000))
+                sent += 1000
+                server.wait_taken(sent)
             assert client.ask(PurgeData(Purge.TRANSMIT)) == PurgeData(Purge.TRANSMIT)
             status = server.status()
             assert status["unsent"] == 0
             assert status["discarded_to_device"] > 0
-            assert status["bytes_to_device"] + status["discarded_to_device"] == 17_000
+            assert status["bytes_to_device"] + status["discarded_to_device"] == sent
             client.send(b"clean")
             until(lambda: server.status()["bytes_to_device"] == status["bytes_to_device"] + 5)
             assert device.receive_all().endswith(b"clean")
@@ -437,3 +439,20 @@ def test_a_flood_of_commands_is_answered_in_order(tcp_port: int) -> None:
             rates = [300 + number for number in range(200)]
             client.send(*(SetBaudRate(rate) for rate in rates))
             assert [client.wait_for(SetBaudRate).value for _ in rates] == rates
+
+
+def test_a_client_that_asks_and_switches_the_option_off_does_no_harm(
+    tcp_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        RunningServer(echo_port({"tcp_port": tcp_port, "protocol": "rfc2217"})) as server,
+        server.client() as client,
+    ):
+        ask_and_switch_off = b"\xff\xfa\x2c\x01\0\0\0\0\xff\xf0\xff\xfa\x2c\x0c\x03\xff\xf0\xff\xfc\x2c"
+        client.send(
+            b"\xff\xfb\x2c" + ask_and_switch_off + b"\xff\xfb\x2c" + ask_and_switch_off + b"still here"
+        )
+        received = b""
+        while not received.endswith(b"still here"):
+            received += client.socket.recv(4096)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
