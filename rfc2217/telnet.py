@@ -19,8 +19,8 @@ ESCAPED_IAC = b"\xff\xff"
 SUBNEGOTIATION_BEGIN = b"\xff\xfa"
 SUBNEGOTIATION_END = b"\xff\xf0"
 
-_LONG_RUN = IAC * 64
-_ESCAPED_LONG_RUN = IAC * 128
+_LONG_RUN = IAC * 256
+_ESCAPED_LONG_RUN = IAC * 512
 """Erased memory reads as 0xFF: long runs of it are common, and worth more than 8 ns for each octet."""
 
 _ESCAPED_RUN = re.compile(rb"(?:[^\xff]++|\xff\xff)*+")

@@ -94,14 +94,14 @@ def test_plain_data_is_handed_on_without_a_copy() -> None:
     assert encode_data(chunk) is chunk
 
 
-@pytest.mark.parametrize("length", [*range(1, 9), *range(60, 70), *range(120, 136), 4096, 65_537])
+@pytest.mark.parametrize("length", [*range(1, 9), *range(252, 260), *range(508, 516), 4096, 65_537])
 def test_data_of_nothing_but_iac(length: int) -> None:
     data = b"\xff" * length
     assert decode(encode_data(data)) == ([Data(data)], False)
     assert decode(encode_data(data)[:-1]) == ([Data(data[:-1])] if length > 1 else [], False)
 
 
-@pytest.mark.parametrize("run", [1, 63, 64, 65, 127, 128, 129, 200])
+@pytest.mark.parametrize("run", [1, 255, 256, 257, 512, 600])
 @pytest.mark.parametrize("before", [b"", b"x", encode_command(TelnetCommand(TelnetCode.NOP))])
 def test_long_runs_of_iac_between_other_things(run: int, before: bytes) -> None:
     escaped = encode_data(b"\xff" * run + b"y" + b"\xff" * (run + 1))
@@ -109,7 +109,7 @@ def test_long_runs_of_iac_between_other_things(run: int, before: bytes) -> None:
     stream = before + escaped + encode_command(TelnetCommand(TelnetCode.BREAK))
     items, broken = reference_telnet.decode(stream, BOUND)
     assert not broken
-    for cut in range(len(stream) + 1):
+    for cut in range(0, len(stream), 17):
         assert decode(stream[:cut], stream[cut:]) == (joined(items), False), cut
 
 
