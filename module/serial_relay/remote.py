@@ -16,6 +16,7 @@ import termios
 from typing import Protocol
 
 from serial_relay.byte_channel import ByteChannel
+from serial_relay.name_resolution import lookup
 from serial_relay.status import ErrorCode
 
 _BUFFER = 4096
@@ -215,7 +216,7 @@ async def connect(loop: asyncio.AbstractEventLoop, host: str, port: int) -> tupl
     Raises:
         RemoteError: of the last address tried.
     """
-    addresses = await _resolve(loop, host, port)
+    addresses = await _resolve(host, port)
     timeout = _ADDRESS_TIMEOUT / len(addresses)
     failure: RemoteError | None = None
     for family, address in addresses:
@@ -259,7 +260,7 @@ def _new_socket(family: int) -> socket.socket:
 _Address = tuple[str, int] | tuple[str, int, int, int]
 
 
-async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[tuple[int, _Address]]:
+async def _resolve(host: str, port: int) -> list[tuple[int, _Address]]:
     try:
         literal = ipaddress.ip_address(host)
     except ValueError:
@@ -268,7 +269,7 @@ async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> lis
         return [(socket.AF_INET if literal.version == 4 else socket.AF_INET6, (host, port))]
     try:
         async with asyncio.timeout(_ADDRESS_TIMEOUT):
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = await lookup(host)
     except TimeoutError:
         raise RemoteError(
             ErrorCode.NAME_RESOLUTION, f"cannot resolve {host!r}: no answer within {_ADDRESS_TIMEOUT:.0f} s"
@@ -279,7 +280,7 @@ async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> lis
             ErrorCode.NAME_RESOLUTION,
             f"cannot resolve {host!r}: {reason}; check `host`, or give the IP address",
         ) from error
-    return [(family, address) for family, _type, _protocol, _name, address in found]  # type: ignore[misc]
+    return [(family, (address[0], port, *address[2:])) for family, address in found]
 
 
 def _spell(address: tuple[object, ...]) -> str:
