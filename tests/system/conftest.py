@@ -6,7 +6,7 @@ import gc
 import itertools
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,7 +52,9 @@ class StartHost(Protocol):
 
 
 class StartRelay(Protocol):
-    def __call__(self, ports: Mapping[str, Mapping[str, Any]], **environment: str) -> Relay: ...
+    def __call__(
+        self, ports: Mapping[str, Mapping[str, Any]], within: Sequence[str] = (), **environment: str
+    ) -> Relay: ...
 
 
 class OpenPort(Protocol):
@@ -85,10 +87,12 @@ def start_relay(running: ExitStack, tmp_path: Path) -> StartRelay:
     """Start the module with these `serialPorts`."""
     numbers = itertools.count()
 
-    def start(ports: Mapping[str, Mapping[str, Any]], **environment: str) -> Relay:
+    def start(
+        ports: Mapping[str, Mapping[str, Any]], within: Sequence[str] = (), **environment: str
+    ) -> Relay:
         directory = tmp_path / f"relay{next(numbers)}"
         directory.mkdir()
-        relay = Relay(directory, ports, **environment)
+        relay = Relay(directory, ports, within, **environment)
         running.callback(relay.close)
         relay.start()
         return relay

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -34,8 +34,12 @@ class Relay:
     It is not started by the constructor: `start()`, `stop()` and `start()` again are one relay's life.
     """
 
-    def __init__(self, directory: Path, ports: Mapping[str, Port], **environment: str) -> None:
+    def __init__(
+        self, directory: Path, ports: Mapping[str, Port], within: Sequence[str] = (), **environment: str
+    ) -> None:
+        """`within` is a command that runs the module's, `environment` adds to what the module is told."""
         self.directory = directory
+        self._within = within
         self.links = directory / "dev"
         self.links.mkdir(parents=True, exist_ok=True)
         self.desired_path = directory / "ports.json"
@@ -59,9 +63,12 @@ class Relay:
     def start(self) -> None:
         self.reported_path.unlink(missing_ok=True)
         self._program = Program(
-            python_program(
-                "-m", "serial_relay", "--desired", self.desired_path, "--reported", self.reported_path
-            ),
+            [
+                *self._within,
+                *python_program(
+                    *("-m", "serial_relay", "--desired", self.desired_path, "--reported", self.reported_path)
+                ),
+            ],
             self.directory / "relay.log",
             self.environment,
         )
