@@ -39,7 +39,7 @@ from rfc2217 import (
     SetStopSize,
     Signature,
 )
-from serial_relay import __version__
+from serial_relay import __version__, heartbeat
 from serial_relay.com_port_line import ASKING, change_requests, opening_requests, with_answer
 from serial_relay.desired import LineSettings
 from serial_relay.remote import RawRemote, RemoteError, RemoteEvents
@@ -55,13 +55,6 @@ _EARLY_DATA = 65536
 
 _NEEDED = (SetBaudRate, SetDataSize, SetParity, SetStopSize)
 """Requests that every access server answers; flow control and masks are left without an answer by some."""
-
-_HEARTBEAT_INTERVAL = 3.0
-_STUCK_AFTER = 5.0
-"""Seconds between two questions, and without any byte after a question: a stuck host is noticed within 9 s."""
-
-_BITS_ON_THE_LINE = 12
-"""Of the longest byte: start, 8 data, parity, 2 stop."""
 
 
 class ComPortEvents(RemoteEvents, Protocol):
@@ -112,12 +105,7 @@ class Rfc2217Remote:
         """Bytes of the application, over the connection's life."""
         self._early_data = 0
         """Bytes of the device that came before `_settled`."""
-        self._confirmed = 0
-        """As many of them as stood before a heartbeat that was answered."""
-        self._heartbeat: tuple[float, int] | None = None
-        """When the question was sent that is not answered yet, and `_sent` then."""
-        self._silent_since: float | None = None
-        """When the heartbeat saw first that nothing had come since it looked last."""
+        self._heartbeat = heartbeat.Heartbeat()
         self._codec = Connection(Role.CLIENT)
         self._raw = RawRemote(loop, connection, address, self)
         self._timer = loop.call_later(_NEGOTIATION_TIMEOUT, self._negotiation_timed_out)
@@ -143,7 +131,7 @@ class Rfc2217Remote:
     def resume_reading(self) -> None:
         """See `Remote`."""
         self._reading = True
-        self._silent_since = None
+        self._heartbeat.forget()
         if not self._ended:
             self._raw.resume_reading()
 
@@ -152,7 +140,7 @@ class Rfc2217Remote:
         self._ended = True
         self._timer.cancel()
         held_back = len(self._codec.data_to_send())
-        return min(self._raw.close() + held_back, self._sent - self._confirmed)
+        return min(self._raw.close() + held_back, self._heartbeat.unconfirmed(self._sent))
 
     def set_line(self, line: LineSettings) -> None:
         """Let the real port have other settings, before what is written from now on."""
@@ -195,7 +183,7 @@ class Rfc2217Remote:
 
     def device_data(self, data: bytes) -> None:
         """See `RemoteEvents`; here come bytes of the protocol."""
-        self._silent_since = None
+        self._heartbeat.heard()
         try:
             events = self._codec.receive_data(data)
         except RemoteProtocolError as error:
@@ -264,7 +252,7 @@ class Rfc2217Remote:
                 self._events.pause_application()
             case FlowControlResume():
                 self._paused_by_host = False
-                self._heartbeat = None
+                self._heartbeat.forget()
                 if not self._paused_by_kernel:
                     self._events.resume_application()
             case _:
@@ -276,11 +264,10 @@ class Rfc2217Remote:
             self.line = line
             self._events.com_port_changed()
             self._warn_if_not_as_wanted(answer)
-        if self._heartbeat and isinstance(answer, SetBaudRate) and not self._awaits(SetBaudRate):
-            asked_at, sent = self._heartbeat
-            self._heartbeat = None
-            self._confirmed = sent
-            self._events.round_trip_measured(self._loop.time() - asked_at)
+        if isinstance(answer, SetBaudRate) and not self._awaits(SetBaudRate):
+            seconds = self._heartbeat.answered(self._loop.time())
+            if seconds is not None:
+                self._events.round_trip_measured(seconds)
 
     def _warn_if_not_as_wanted(self, answer: ComPortCommand) -> None:
         if any(request.subject == answer.subject for request in self._codec.awaited):
@@ -343,32 +330,18 @@ class Rfc2217Remote:
         )
 
     def _beat(self) -> None:
-        """Ask for the baud rate, which every access server answers, and judge the silence after the last question."""
-        self._timer = self._loop.call_later(_HEARTBEAT_INTERVAL, self._beat)
+        """Ask for the baud rate, which every access server answers, and judge the silence after it."""
+        self._timer = self._loop.call_later(heartbeat.INTERVAL, self._beat)
         if self._codec.suspended or not self._reading:
             return  # it may not be asked, or its answer may stand behind data that is not read
         now = self._loop.time()
-        if self._heartbeat is None:
-            self._heartbeat = now, self._sent
-            self._silent_since = now
+        flow_control = self.line.flow_control not in (None, "none")
+        if self._heartbeat.beat(now, self._sent):
             self._request(SetBaudRate())
             self._flush()
-        elif self._silent_since is None:
-            self._silent_since = now
-        elif now - self._silent_since >= _STUCK_AFTER + self._time_on_the_line():
-            self._end(
-                RemoteError(
-                    ErrorCode.TIMED_OUT,
-                    f"{self.address} answers no question any more: the server there hangs",
-                )
-            )
-
-    def _time_on_the_line(self) -> float:
-        """Seconds that the device may need for what it was sent before the answer can come; a stall is no death."""
-        unconfirmed = self._sent - self._confirmed
-        if unconfirmed and self.line.flow_control not in (None, "none"):
-            return float("inf")
-        return unconfirmed * _BITS_ON_THE_LINE / (self.line.baud_rate or 300)
+        elif self._heartbeat.is_stuck(now, self._sent, self.line.baud_rate, flow_control=flow_control):
+            what = f"{self.address} answers no question any more: the server there hangs"
+            self._end(RemoteError(ErrorCode.TIMED_OUT, what))
 
     # To the TCP connection.
 

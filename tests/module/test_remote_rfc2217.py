@@ -436,23 +436,20 @@ async def test_the_heartbeat_gives_the_round_trip(ports: Ports) -> None:
         assert 0 < ports.status.round_trip_seconds < 5
 
 
-async def test_a_host_that_hangs_is_noticed_idle_and_busy(ports: Ports) -> None:
+async def test_a_host_that_hangs_is_noticed_while_an_application_polls(ports: Ports) -> None:
+    """Idle, it is noticed in the same way; see `test_heartbeat`."""
     async with relayed(ports) as host:
-        for busy in (False, True):
-            host.go_on()
-            await ports.reaches(State.CONNECTED)
-            await until(lambda: ports.status.round_trip_seconds)
-            host.hang()
-            slave = ports.open()
-            since = asyncio.get_running_loop().time()
-            while ports.status.state is State.CONNECTED:
-                if busy:
-                    os.write(slave, b"poll")
-                await asyncio.sleep(0.1)
-                assert asyncio.get_running_loop().time() - since < 20
-            assert ports.status.last_error.code is ErrorCode.TIMED_OUT
-            assert "answers no question any more" in ports.status.last_error.message
-            os.close(slave)
+        await until(lambda: ports.status.round_trip_seconds)
+        host.hang()
+        slave = ports.open()
+        for _ in range(200):
+            if ports.status.state is not State.CONNECTED:
+                break
+            os.write(slave, b"poll")
+            await asyncio.sleep(0.1)
+        assert ports.status.last_error.code is ErrorCode.TIMED_OUT
+        assert "answers no question any more" in ports.status.last_error.message
+        os.close(slave)
 
 
 async def test_a_host_that_asks_who_we_are_is_told(ports: Ports) -> None:
