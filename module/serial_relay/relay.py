@@ -406,16 +406,11 @@ class Relay:
             self._link = None
 
     def _failed(self, error: RemoteError) -> None:
-        """Say why the port is retrying; the same failure again and again keeps its first time."""
+        """Say why the port is retrying; failures of one kind in a row keep the first one's words and time."""
         last = self.status.last_error
-        text = str(error)
-        if (
-            self.status.state is not State.RETRYING
-            or last is None
-            or (last.code, last.message) != (error.code, text)
-        ):
-            self.status.last_error = PortError(error.code, text, time.time())
-            log.warning("port %s: %s: %s", self._config.name, error.code, text)
+        if self.status.state is not State.RETRYING or last is None or last.code is not error.code:
+            self.status.last_error = PortError(error.code, str(error), time.time())
+            log.warning("port %s: %s: %s", self._config.name, error.code, error)
         self._set_state(State.RETRYING)
         self._on_change()
 
