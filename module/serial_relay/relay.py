@@ -411,8 +411,8 @@ class Relay:
         if self.status.state is not State.RETRYING or last is None or last.code is not error.code:
             self.status.last_error = PortError(error.code, str(error), time.time())
             log.warning("port %s: %s: %s", self._config.name, error.code, error)
+            self._on_change()
         self._set_state(State.RETRYING)
-        self._on_change()
 
     def _set_state(self, state: State) -> None:
         if self.status.state is state:
