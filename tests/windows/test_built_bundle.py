@@ -27,12 +27,19 @@ def files(bundle: Path) -> dict[str, bytes]:
         return {name.removeprefix(top + "/"): archive.read(name) for name in names}
 
 
+def digest_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def test_two_builds_are_equal_byte_for_byte(bundle: Path, tmp_path: Path) -> None:
     build(tmp_path)
-    assert (tmp_path / bundle.name).read_bytes() == bundle.read_bytes()
+    with zipfile.ZipFile(bundle) as one, zipfile.ZipFile(tmp_path / bundle.name) as other:
+        assert one.namelist() == other.namelist()
+        assert [name for name in one.namelist() if one.read(name) != other.read(name)] == []
+    assert digest_of(tmp_path / bundle.name) == digest_of(bundle)
     digest, name = Path(f"{bundle}.sha256").read_text().split(" *")
     assert name.strip() == bundle.name
-    assert digest == hashlib.sha256(bundle.read_bytes()).hexdigest()
+    assert digest == digest_of(bundle)
 
 
 def test_the_tree_is_understood_at_a_look(files: dict[str, bytes]) -> None:
@@ -83,7 +90,7 @@ def test_a_given_runtime_replaces_the_assembled_one(files: dict[str, bytes], tmp
     assert "--runtime-sha256 must be the publisher's" in refused.stderr
     assert not list(tmp_path.glob("serial-host-*"))
 
-    digest = hashlib.sha256(package.read_bytes()).hexdigest()
+    digest = digest_of(package)
     build(tmp_path, "--runtime", package, "--runtime-sha256", digest)
     [made] = tmp_path.glob("serial-host-*.zip")
     with zipfile.ZipFile(made) as archive:
