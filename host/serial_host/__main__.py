@@ -87,7 +87,7 @@ def _serve(options: argparse.Namespace, ports: Sequence[Served], faults: Sequenc
     traffic = Traffic(dump=options.verbose > 1) if options.verbose else None
     try:
         asyncio.run(_serve_until_stopped(ports, faults, traffic))
-    except Exception:
+    except Exception:  # noqa: BLE001  # whatever it is
         # To the log, because a server that runs unattended has no screen.
         _log.exception("the server ends because of a defect in it")
         return EXIT_FAILED

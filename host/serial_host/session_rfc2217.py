@@ -292,8 +292,6 @@ class Rfc2217Session(Session):
                 self._owner.client_slow(slow=self._slow)
             case ComPortCommand():
                 self._answer(event)
-            case _:
-                pass  # means nothing to a com port
 
     def _answer(self, command: ComPortCommand) -> None:
         """Answer what needs neither the line nor its driver's patience."""

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self, TypeVar
 
+import pytest
+
 from rfc2217 import (
     AccessServerSignature,
     ComPortAgreed,
@@ -72,6 +74,22 @@ def access_server(
         yield AccessServer(process, device, shim, lines, tcp_port)
         assert process.terminate() == 0
         assert "Traceback" not in process.output
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModemShim]:
+    shim = ModemShim(tmp_path_factory.mktemp("shim"))
+    yield shim
+    shim.close()
+
+
+@pytest.fixture
+def server(
+    command_line: CommandLine, shim: ModemShim, device: SerialDevice, tcp_port: int
+) -> Iterator[AccessServer]:
+    """An RFC 2217 server on `device`."""
+    with access_server(command_line, shim, device, tcp_port) as server:
+        yield server
 
 
 class ComPortClient:

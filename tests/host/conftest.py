@@ -9,11 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.access_server import AccessServer, access_server
 from tests.host.commands import CommandLine
 from tests.host.running import reserved_port, until
 from tests.host.serial_device import SerialDevice
-from tests.modem_shim.modem_shim import ModemShim
+
+if sys.platform == "win32":
+    # They need terminals of POSIX, or peers from Debian.
+    collect_ignore = [
+        "test_com_port.py",
+        "test_control.py",
+        "test_half_open.py",
+        "test_rfc2217_clients.py",
+        "test_session_rfc2217.py",
+        "test_socat.py",
+    ]
+else:
+    from tests.host.access_server import server, shim  # noqa: F401  # fixtures
 
 
 def _open_descriptors() -> set[str]:
@@ -66,19 +77,3 @@ def threads(request: pytest.FixtureRequest) -> bool:
 def command_line(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     # A short name: the path of a Unix socket has room for 107 characters.
     return CommandLine(tmp_path_factory.mktemp("c"))
-
-
-@pytest.fixture(scope="session")
-def shim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModemShim]:
-    shim = ModemShim(tmp_path_factory.mktemp("shim"))
-    yield shim
-    shim.close()
-
-
-@pytest.fixture
-def server(
-    command_line: CommandLine, shim: ModemShim, device: SerialDevice, tcp_port: int
-) -> Iterator[AccessServer]:
-    """An RFC 2217 server on `device`."""
-    with access_server(command_line, shim, device, tcp_port) as server:
-        yield server

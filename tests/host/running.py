@@ -191,16 +191,22 @@ class Client:
             data += part
         return bytes(data)
 
-    def is_refused(self) -> bool:
-        """Wait for the end and tell whether it was a reset; it may have come before the connection was known to stand."""
-        return self._reset or self.is_cut()
-
     def is_cut(self) -> bool:
-        """Wait for the end of the connection and tell whether it was a reset; bytes that come instead are a failure."""
+        """Wait for the end and tell whether it was a reset; it may come before the connection is known to stand.
+
+        On Windows asyncio's proactor shuts a connection down before it closes it, so that a reset can arrive as a clean
+        end: there either will do.
+        """
+        return self._reset or self._end() or sys.platform == "win32"
+
+    def is_closed(self) -> bool:
+        """Wait for the end and tell whether it was a clean one."""
+        return not self._end()
+
+    def _end(self) -> bool:
         try:
             data = self.socket.recv(1)
         except ConnectionResetError:
             return True
         assert data == b""
-        # Windows' proactor event loop shuts a connection down before it closes it, so the reset may come as an end.
-        return sys.platform == "win32"
+        return False

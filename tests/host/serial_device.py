@@ -6,7 +6,6 @@ import os
 import select
 import sys
 import threading
-import tty
 from pathlib import Path
 from typing import Self
 
@@ -30,6 +29,8 @@ class SerialDevice:
     def plug_in(self) -> None:
         """Appear, as another terminal than before."""
         assert sys.platform != "win32"
+        import tty  # not on Windows, where this module is imported all the same
+
         self.descriptor, port = os.openpty()
         tty.setraw(port)
         self.path.symlink_to(os.ttyname(port))

@@ -10,7 +10,7 @@ from tests.host.running import Client, RunningServer, echo_port, until
 def test_a_second_client_from_another_address_is_refused_at_once(tcp_port: int) -> None:
     with RunningServer(echo_port({"tcp_port": tcp_port})) as server, server.client() as first:
         with Client(tcp_port, source="127.0.0.2") as second:
-            assert second.is_refused()
+            assert second.is_cut()
         first.send(b"still served")
         assert first.receive(12) == b"still served"
         status = server.status()
@@ -42,7 +42,7 @@ def test_a_client_outside_the_allow_list_is_refused(tcp_port: int) -> None:
     with RunningServer(port) as server:
         server.wait_listening()
         with Client(tcp_port) as stranger:
-            assert stranger.is_refused()
+            assert stranger.is_cut()
         with server.client(source="127.0.0.2") as friend:
             friend.send(b"hello")
             assert friend.receive(5) == b"hello"
@@ -60,7 +60,7 @@ def test_the_network_of_the_interface_is_allowed_by_default_and_nothing_else(tcp
     with server:
         server.wait_listening()
         with Client(tcp_port, source="127.0.0.9") as stranger:
-            assert stranger.is_refused()
+            assert stranger.is_cut()
         with server.client(source="127.0.0.2") as neighbour:
             neighbour.send(b"hello")
             assert neighbour.receive(5) == b"hello"

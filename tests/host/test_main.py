@@ -71,7 +71,7 @@ def test_a_signal_stops_the_server_cleanly(
             assert client.receive(1) == b"x"
             server.process.send_signal(number)
             assert server.wait() == 0
-            assert not client.is_cut()
+            assert client.is_closed()
         assert "Traceback" not in server.output
 
 
