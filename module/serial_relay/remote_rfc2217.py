@@ -42,6 +42,7 @@ from rfc2217 import (
 from serial_relay import __version__, heartbeat
 from serial_relay.com_port_line import ASKING, change_requests, opening_requests, with_answer
 from serial_relay.desired import LineSettings
+from serial_relay.desired_syntax import escaped
 from serial_relay.remote import RawRemote, RemoteError, RemoteEvents
 from serial_relay.status import ActualLine, ErrorCode, ModemState, NotSupportedError
 
@@ -55,6 +56,9 @@ _EARLY_DATA = 65536
 
 _NEEDED = (SetBaudRate, SetDataSize, SetParity, SetStopSize)
 """Requests that every access server answers; flow control and masks are left without an answer by some."""
+
+
+_LONGEST_REASON = 200
 
 
 class ComPortEvents(RemoteEvents, Protocol):
@@ -94,6 +98,8 @@ class Rfc2217Remote:
         """As the host notified last."""
         self.ready: asyncio.Future[None] = loop.create_future()
         self._wanted = line
+        self._wishes: dict[tuple[int, int], ComPortCommand] = {}
+        """By its subject the setting that was asked for last and is not answered yet."""
         self._settled = False
         """What every server answers is answered; from then on silence is judged by the heartbeat."""
         self._device_unavailable = False
@@ -147,6 +153,7 @@ class Rfc2217Remote:
         before, self._wanted = self._wanted, line
         if self._codec.agreed:
             for request in change_requests(before, line):
+                self._wishes[request.subject] = request
                 self._request(request)
             self._flush()
 
@@ -238,6 +245,8 @@ class Rfc2217Remote:
         self._request(SetModemStateMask(rfc2217.ModemState(255)))
         for request in opening_requests(self._wanted):
             self._request(request)
+            if request not in ASKING:
+                self._wishes[request.subject] = request
 
     def _command_received(self, command: ComPortCommand) -> None:
         match command:
@@ -263,18 +272,19 @@ class Rfc2217Remote:
         if line != self.line:
             self.line = line
             self._events.com_port_changed()
-            self._warn_if_not_as_wanted(answer)
+        self._warn_if_not_as_wanted(answer)
         if isinstance(answer, SetBaudRate) and not self._awaits(SetBaudRate):
             seconds = self._heartbeat.answered(self._loop.time())
             if seconds is not None:
                 self._events.round_trip_measured(seconds)
 
     def _warn_if_not_as_wanted(self, answer: ComPortCommand) -> None:
+        """Say once for each wish that the real port cannot fulfil it; `line` says what it has instead."""
         if any(request.subject == answer.subject for request in self._codec.awaited):
             return  # an older request's answer
-        for wanted in opening_requests(self._wanted):
-            if wanted.subject == answer.subject and wanted != answer and wanted not in ASKING:
-                log.warning("%s: asked for %s, the real port has %s", self.address, wanted, answer)
+        wish = self._wishes.pop(answer.subject, answer)
+        if wish != answer:
+            log.warning("%s: asked for %s, the real port has %s", self.address, wish, answer)
 
     def _modem_notified(self, state: rfc2217.ModemState) -> None:
         modem = ModemState(
@@ -292,16 +302,16 @@ class Rfc2217Remote:
         host = AccessServerSignature.parse(signature)
         if host is None:
             return
-        what = f"{host.device} at {self.address} is {host.state}{': ' if host.reason else ''}{host.reason}"
+        reason = f": {escaped(host.reason, _LONGEST_REASON)}" if host.reason else ""
+        what = f"{escaped(host.device)} at {self.address} is {host.state}{reason}"
+        was_unavailable = self._device_unavailable
         self._device_unavailable = host.state is DeviceState.UNAVAILABLE
         if host.state is DeviceState.BUSY:
             self._end(RemoteError(ErrorCode.BUSY, what))
-        elif host.state is DeviceState.UNAVAILABLE:
-            error = RemoteError(ErrorCode.DEVICE_UNAVAILABLE, what)
-            if self.ready.done():
-                self._end(error)
-            else:
-                self._events.device_unavailable(error)
+        elif self._device_unavailable and self.ready.done():
+            self._end(RemoteError(ErrorCode.DEVICE_UNAVAILABLE, what))
+        elif self._device_unavailable and not was_unavailable:
+            self._events.device_unavailable(RemoteError(ErrorCode.DEVICE_UNAVAILABLE, what))
 
     def _look_whether_ready(self) -> None:
         if not self._settled and self._codec.agreed and not self._awaits(*_NEEDED):

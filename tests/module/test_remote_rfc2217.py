@@ -117,13 +117,20 @@ async def test_another_line_in_the_twin_applies_without_a_new_connection(ports: 
         assert (host.connections, ports.status.connects) == (1, 1)
 
 
-async def test_the_host_answers_what_is_and_not_what_was_asked(ports: Ports) -> None:
+async def test_the_host_answers_what_is_and_not_what_was_asked(
+    ports: Ports, caplog: pytest.LogCaptureFixture
+) -> None:
     host = ScriptedAccessServer()
     host = ScriptedAccessServer(
         lambda request: SetBaudRate(115_200) if isinstance(request, SetBaudRate) else host.actual(request)
     )
-    async with relayed(ports, host, line=LineSettings(baud_rate=128_000)):
+    async with relayed(ports, host, line=LineSettings(baud_rate=128_000, parity="even")):
         assert ports.status.line.baud_rate == 115_200
+        await until(lambda: ports.status.round_trip_seconds)
+        warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert warnings == [
+            f"127.0.0.1:{host.port}: asked for SetBaudRate(value=128000), the real port has SetBaudRate(value=115200)"
+        ]
 
 
 async def test_what_an_application_sets_arrives_before_the_bytes_it_writes_then(ports: Ports) -> None:
@@ -310,13 +317,13 @@ async def test_suspended_by_the_host_nothing_is_sent_and_nothing_is_lost(ports: 
 
 
 async def test_a_device_that_is_absent_at_connect_is_waited_for(ports: Ports) -> None:
-    host = ScriptedAccessServer(greeting=(signature(DeviceState.UNAVAILABLE, "unplugged"),))
+    host = ScriptedAccessServer(greeting=(signature(DeviceState.UNAVAILABLE, "unplugged\n<3> forged"),))
     async with serving(host.serve) as server:
         await ports.configure(tcp_port=server.port, while_disconnected=WhileDisconnected.HOLD, **RFC2217)
         await until(lambda: ports.status.last_error)
         assert ports.status.last_error.code is ErrorCode.DEVICE_UNAVAILABLE
         assert "COM3 at 127.0.0.1" in ports.status.last_error.message
-        assert ports.status.last_error.message.endswith("is unavailable: unplugged")
+        assert ports.status.last_error.message.endswith(r"is unavailable: unplugged\n<3> forged")
         await ports.reaches(State.RETRYING)
         await until(lambda: host.commands(SetControl))
         await host.tell(signature(DeviceState.AVAILABLE))
