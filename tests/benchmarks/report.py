@@ -70,7 +70,7 @@ def picture(path: Path, distributions: Distributions, sections: Mapping[str, Seq
     from matplotlib import pyplot as plt
 
     figure, (left, right) = plt.subplots(
-        ncols=2, figsize=(12, 5.2), width_ratios=(1.15, 1), layout="constrained"
+        ncols=2, figsize=(13, 6), width_ratios=(1.15, 1), layout="constrained"
     )
     for name, times in distributions.items():
         ordered = sorted(times)
@@ -92,21 +92,25 @@ def picture(path: Path, distributions: Distributions, sections: Mapping[str, Seq
     left.grid(visible=True, alpha=0.3)
     left.legend(loc="lower right", fontsize=8)
 
-    judged = [row for rows in sections.values() for row in rows if row.reached is not None]
-    names, shares_of_target, colours = [], [], []
-    for row in judged:
-        assert row.judged is not None
-        limit = row.at_most if row.at_most is not None else row.at_least
-        assert limit is not None
-        share = row.judged / limit if row.at_most is not None else limit / row.judged
-        names.append(f"{row.measure} ({row.target})")
-        shares_of_target.append(share)
-        colours.append("#2a9d8f" if row.reached else "#c1121f")
-    right.barh(names, shares_of_target, color=colours)
+    labels: list[str] = []
+    for title, rows in sections.items():
+        judged = [row for row in rows if row.reached is not None]
+        labels += [f"$\\bf{{{title.replace(' ', '~')}}}$"] if judged else []
+        for row in judged:
+            limit = row.at_most if row.at_most is not None else row.at_least
+            assert row.judged is not None
+            assert limit is not None
+            share = row.judged / limit if row.at_most is not None else limit / row.judged
+            right.barh(len(labels), share, color="#2a9d8f" if row.reached else "#c1121f")
+            labels.append(f"{row.measure}  {row.target}")
+    right.set_yticks(range(len(labels)), labels, fontsize=8)
     right.invert_yaxis()
     right.axvline(1, color="black", linewidth=1)
     right.set(
-        xscale="log", xlabel="share of the target's limit used (left of the line: reached)", title="Targets"
+        xscale="log",
+        xlim=(0.01, 2),
+        xlabel="share of the target's limit used (left of the line: reached)",
+        title="Targets",
     )
     right.grid(visible=True, axis="x", alpha=0.3)
 
