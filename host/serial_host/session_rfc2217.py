@@ -98,8 +98,8 @@ class Rfc2217Session(Session):
         self._state: AccessServerSignature | None = None
         self._refused = False
 
+        self._present: ComPort | None = None
         self._port = ControlledPort(config.line, log, dtr=config.dtr, rts=config.rts)
-
         self._modem_mask = ModemState(0xFF)
         self._line_mask = LineState(0)
         self._modem_lines = ModemLines()
@@ -164,13 +164,14 @@ class Rfc2217Session(Session):
         asyncio.get_running_loop().call_later(REFUSAL_SECONDS, self.close, "refused")
 
     def device_present(self, port: ComPort) -> None:
+        self._present = port
         self._take([_DevicePresent(port)])
-        if self._slow:
-            self._owner.client_slow(slow=True)
+        self._owner.client_slow(slow=self._slow)
         self.release_reading(Hold.STARTING)
 
     def device_absent(self, reason: str) -> None:
         state = self._signature(DeviceState.UNAVAILABLE, reason)
+        self._present = None
         self._port.detach()
         if state != self._state:
             self._state = state
@@ -372,7 +373,7 @@ class Rfc2217Session(Session):
 
     async def _restore(self, port: ComPort) -> None:
         """Give a port that is there (again) the client's settings, then tell the client that it is there."""
-        if await self._port.attach(port):
+        if port is self._present and await self._port.attach(port):
             self._line_errors = self._port.line_errors()
             self._state = self._signature(DeviceState.AVAILABLE)
             self._announce(self._port.modem_lines())
