@@ -40,6 +40,7 @@ class ScriptedAccessServer:
         self.connections = 0
         self.port = 0
         self.echo = True
+        self.ended = False
         self.modem = ModemState.CTS
         self._answer = answer or self.actual
         self._greeting = greeting
@@ -61,6 +62,7 @@ class ScriptedAccessServer:
     async def serve(self, client: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         self.connections += 1
+        self.ended = False
         self._client, self._codec = client, Connection(Role.ACCESS_SERVER)
         self._codec.start()
         try:
@@ -72,6 +74,7 @@ class ScriptedAccessServer:
                 await self._flush()
         except OSError:
             pass
+        self.ended = True
         client.close()
 
     async def tell(self, *commands: ComPortCommand) -> None:
@@ -128,5 +131,5 @@ class ScriptedAccessServer:
             self.events.append(event)
 
     async def _flush(self) -> None:
-        if self._client is not None:
+        if self._client is not None and not self.ended:
             await asyncio.get_running_loop().sock_sendall(self._client, self._codec.data_to_send())

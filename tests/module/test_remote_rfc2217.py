@@ -331,6 +331,19 @@ async def test_a_device_that_is_absent_at_connect_is_waited_for(ports: Ports) ->
         assert host.connections == 1
 
 
+async def test_waiting_for_a_device_ends_when_nobody_wants_the_port_any_more(ports: Ports) -> None:
+    host = ScriptedAccessServer(greeting=(signature(DeviceState.UNAVAILABLE),))
+    async with serving(host.serve) as server:
+        await ports.configure(tcp_port=server.port, connect=Connect.ON_OPEN, **RFC2217)
+        slave = ports.open()
+        await ports.reaches(State.RETRYING)
+        os.close(slave)
+        await ports.reaches(State.IDLE)
+        await host.tell(signature(DeviceState.AVAILABLE))
+        await until(lambda: host.ended)
+        assert ports.status.state is State.IDLE
+
+
 async def test_a_device_that_goes_away_is_reported_and_waited_for(ports: Ports) -> None:
     async with relayed(ports, ScriptedAccessServer(greeting=(signature(DeviceState.AVAILABLE),))) as host:
         host._greeting = (signature(DeviceState.UNAVAILABLE, "unplugged"),)
