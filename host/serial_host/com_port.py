@@ -192,10 +192,15 @@ class SerialComPort:
 
     async def close(self) -> None:
         await self._pump.stop()
-        with contextlib.suppress(
-            Exception
-        ):  # a device that is gone may fail in any way: it is closed all the same
-            await asyncio.to_thread(self._serial.close)
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        with self._lock:
+            self._driver.forget()
+            with contextlib.suppress(
+                Exception
+            ):  # what is gone may fail in any way: it is closed all the same
+                self._serial.close()
 
     @contextlib.contextmanager
     def _translated_errors(self, what: str) -> Iterator[None]:

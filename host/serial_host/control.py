@@ -2,7 +2,7 @@ r"""Lets `status` and `stop` talk to running servers of this computer, and to no
 
 Each server has a channel named after its process: on Windows the pipe `\\.\pipe\serial-host-<pid>`, elsewhere the
 socket `serial-host-<pid>.sock` in a directory that only its user may enter. Who may speak is thereby the operating
-system's decision: the user who runs the server, and the administrators (Windows' default for pipes; root).
+system's decision: the user who runs the server, and administrators or root.
 A request is a line of JSON, and so is the answer.
 """
 

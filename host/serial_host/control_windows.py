@@ -1,7 +1,7 @@
 r"""The control channel as a named pipe that refuses other computers.
 
-The pipe has Windows' default security descriptor: full access for the account that runs the server, for LocalSystem
-and for administrators; others may not write to it, so they cannot ask.
+It is open to the account that runs the server, to LocalSystem and to administrators. Windows' default would let
+everybody open it for reading, and so keep its one end busy.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ if sys.platform != "win32":
 import _winapi
 import asyncio
 import contextlib
+import ctypes
 import os
 import re
 import threading
 from collections.abc import Callable
+from ctypes import wintypes
 
 _PREFIX = "\\\\.\\pipe\\"
 _NAME = re.compile(r"serial-host-(\d+)")
@@ -27,6 +29,28 @@ _BUFFER = 65536
 _CONNECTED = 535
 """ERROR_PIPE_CONNECTED: the client came between making the pipe and waiting for it."""
 
+_ACCESS = "D:P(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;OW)"
+"""Protected, full access for LocalSystem, administrators and the owner (MS-DTYP 2.5.1, SDDL)."""
+
+_SDDL_REVISION_1 = 1
+
+
+class _SecurityAttributes(ctypes.Structure):
+    _fields_ = (("length", wintypes.DWORD), ("descriptor", ctypes.c_void_p), ("inherit", wintypes.BOOL))
+
+
+_convert_descriptor = ctypes.WinDLL(
+    "advapi32", use_last_error=True
+).ConvertStringSecurityDescriptorToSecurityDescriptorW
+_convert_descriptor.argtypes = (
+    wintypes.LPCWSTR,
+    wintypes.DWORD,
+    ctypes.POINTER(ctypes.c_void_p),
+    ctypes.c_void_p,
+)
+_disconnect_pipe = ctypes.WinDLL("kernel32").DisconnectNamedPipe
+_disconnect_pipe.argtypes = (wintypes.HANDLE,)
+
 
 def _path(pid: int) -> str:
     return f"{_PREFIX}serial-host-{pid}"
@@ -35,6 +59,7 @@ def _path(pid: int) -> str:
 async def serve(answer: Callable[[bytes], bytes], request_size: int) -> None:
     """Answer each connection's one request until cancelled. Raises `OSError`."""
     loop = asyncio.get_running_loop()
+    security = _security_attributes()
     pipe = _winapi.CreateNamedPipe(
         _path(os.getpid()),
         _winapi.PIPE_ACCESS_DUPLEX | _FILE_FLAG_FIRST_PIPE_INSTANCE,
@@ -43,7 +68,7 @@ async def serve(answer: Callable[[bytes], bytes], request_size: int) -> None:
         _BUFFER,
         _BUFFER,
         0,
-        _winapi.NULL,
+        ctypes.addressof(security),
     )
 
     async def on_loop(request: bytes) -> bytes:
@@ -64,18 +89,19 @@ async def serve(answer: Callable[[bytes], bytes], request_size: int) -> None:
                 _winapi.WriteFile(pipe, text)
                 # The client closes its end when it has the answer; disconnecting earlier would take it away.
                 _winapi.ReadFile(pipe, 1)
-            with contextlib.suppress(OSError):
-                _disconnect(pipe)
+            _disconnect_pipe(pipe)
 
     # A daemon, because nothing but the end of the process wakes a thread that waits for a client.
     threading.Thread(target=talk, name="control", daemon=True).start()
     await loop.create_future()
 
 
-def _disconnect(pipe: int) -> None:
-    import ctypes  # noqa: PLC0415
-
-    ctypes.WinDLL("kernel32").DisconnectNamedPipe(ctypes.c_void_p(pipe))
+def _security_attributes() -> _SecurityAttributes:
+    """Give the structure for `_ACCESS`; its descriptor is never freed, as there is one for each process."""
+    descriptor = ctypes.c_void_p()
+    if not _convert_descriptor(_ACCESS, _SDDL_REVISION_1, ctypes.byref(descriptor), None):
+        raise ctypes.WinError(ctypes.get_last_error())
+    return _SecurityAttributes(ctypes.sizeof(_SecurityAttributes), descriptor, inherit=False)
 
 
 def running() -> list[int]:
