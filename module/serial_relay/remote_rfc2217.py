@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from typing import Protocol
 
 import rfc2217
@@ -274,7 +275,7 @@ class Rfc2217Remote:
             self._events.com_port_changed()
         self._warn_if_not_as_wanted(answer)
         if isinstance(answer, SetBaudRate) and not self._awaits(SetBaudRate):
-            seconds = self._heartbeat.answered(self._loop.time())
+            seconds = self._heartbeat.answered(time.monotonic())
             if seconds is not None:
                 self._events.round_trip_measured(seconds)
 
@@ -344,7 +345,7 @@ class Rfc2217Remote:
         self._timer = self._loop.call_later(heartbeat.INTERVAL, self._beat)
         if self._codec.suspended or not self._reading:
             return  # it may not be asked, or its answer may stand behind data that is not read
-        now = self._loop.time()
+        now = time.monotonic()  # the loop's own clock stands still within a millisecond (libuv)
         flow_control = self.line.flow_control not in (None, "none")
         if self._heartbeat.beat(now, self._sent):
             self._request(SetBaudRate())
