@@ -84,7 +84,7 @@ def play_live(stage: Stage, scene: Scene) -> int:
             script.start()
             count_down(stage, scene, 8, "an outage")
             script.show_outage(OUTAGE)
-            count_down(stage, scene, 6, "a change of the desired properties")
+            count_down(stage, scene, 6, "a change of the twin")
             script.show_configuration()
             count_down(stage, scene, 6, "an outage of edgeHub")
             script.show_hub_outage()
@@ -128,7 +128,7 @@ def summary(script: Script, scene: Scene) -> Table:
         mark, style = TONES["good" if result.worked else "bad"]
         table.add_row(f"[{style}]{mark}[/]", result.title, f"{result.seconds:.1f} s")
     table.add_section()
-    table.add_row("", f"{scene.answered} polls answered, {scene.unanswered} unanswered during outages", "")
+    table.add_row("", f"{scene.answered} polls answered, {scene.unanswered} failed during outages", "")
     return table
 
 

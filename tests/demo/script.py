@@ -46,14 +46,14 @@ class Script:
     def start(self) -> None:
         """From nothing to a client that gets its answers."""
         self._step("host with a simulated Modbus device", self._start_host)
-        self._step("emulated edgeHub, its twin names a port", self._start_hub)
+        self._step("emulated edgeHub", self._start_hub)
         self._step("module with the real Azure SDK", self._start_module)
         self._step("virtual port connected", self._see_port)
         self._step("Modbus client polls through it", self._start_client)
 
     def show_outage(self, seconds: float) -> None:
         """Take the host away for a while."""
-        self._step("OUTAGE: the host is killed", self._begin_outage)
+        self._step("OUTAGE, host killed", self._begin_outage)
         try:
             self._stage.sleep(seconds)
         finally:
@@ -97,7 +97,7 @@ class Script:
 
     def _start_hub(self) -> str:
         hub = self._stage.start_hub()
-        return f"TLS on {hub.host}:8883"
+        return f"TLS on {hub.host}:8883, twin with a port"
 
     def _start_module(self) -> str:
         self._stage.start_module()
@@ -126,7 +126,7 @@ class Script:
         self._stage.kill_host()
         self._wait_until_reported("retrying")
         self._stage.wait_for(lambda: self._scene.unanswered > unanswered, "a poll without an answer")
-        return f"reported as retrying, {self._stage.port_reported()['lastError']['code']}"
+        return f"reported retrying, {self._stage.port_reported()['lastError']['code']}"
 
     def _end_outage(self) -> str:
         answered = self._scene.answered
@@ -137,7 +137,7 @@ class Script:
         self._wait_until_reported("connected")
         self._wait_for_answers(10)
         assert self._scene.opens == 1, f"the client had to open its port {self._scene.opens} times"
-        return f"first answer after {seconds:.1f} s, the client never reopened its port"
+        return f"answers after {seconds:.1f} s, its port never reopened"
 
     def _call_method(self) -> str:
         status, answer = self._stage.hub.call_method("getStatus")
@@ -161,7 +161,7 @@ class Script:
             answer = port.read(15)
         assert answer == b"hello, COM port", f"the echo answered {answer!r}"
         assert self._stage.port_reported()["connects"] == connects, f"{PORT} was disturbed"
-        return f"RFC 2217, 19200 7E1 after {seconds:.1f} s, {PORT} undisturbed"
+        return f"RFC 2217, 19200 7E1, up after {seconds:.1f} s"
 
     def _remove_port(self) -> str:
         self._stage.hub.patch_desired({"serialPorts": {SECOND_PORT: None}})

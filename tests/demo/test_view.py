@@ -70,7 +70,7 @@ def test_marks_an_outage(scene: Scene) -> None:
         "OUTAGE: the host is gone",
         "● retrying",
         "● gone",
-        "5 unanswered",
+        "5 failed",
         "connectionRefused",
         5 * NO_ANSWER,
     ):

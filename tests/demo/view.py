@@ -89,7 +89,7 @@ class View:
                 [
                     Text("pymodbus", "bold"),
                     Text(f"{scene.answered} answered", "green" if answering else "dim"),
-                    Text(f"{scene.unanswered} unanswered", "red" if scene.unanswered else "dim"),
+                    Text(f"{scene.unanswered} failed", "red" if scene.unanswered else "dim"),
                 ],
             ),
             _wire("pty", 3, whole=True),
