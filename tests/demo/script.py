@@ -144,7 +144,7 @@ class Script:
         assert status == 200, f"getStatus answered {status}: {answer}"
         port = answer["serialPorts"][PORT]
         assert port["state"] == "connected", f"getStatus says {port}"
-        return f"200, {port['bytesToDevice']} bytes to the device, {port['bytesFromDevice']} from it"
+        return f"200, {port['bytesToDevice']} bytes out, {port['bytesFromDevice']} back"
 
     def _add_port(self) -> str:
         connects = self._stage.port_reported()["connects"]

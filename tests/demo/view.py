@@ -153,9 +153,7 @@ class View:
         ]
         for name, value in rows:
             table.add_row(name, value)
-        connection = (
-            f"{self._scene.hub_messages} messages" if self._scene.hub_connected else "module not logged in"
-        )
+        connection = f"{self._scene.hub_messages} messages" if self._scene.hub_connected else "module offline"
         return Panel(
             table,
             title="[bold]reported properties[/]",
