@@ -165,7 +165,9 @@ class Stage:
         self, name: str, module: str, *arguments: str, environment: dict[str, str] | None = None
     ) -> Program:
         command = python_program("-m", module, *arguments)
-        return self._running.enter_context(Program(command, self._directory / f"{name}.log", environment))
+        log = self._directory / f"{name}.log"
+        runtime = {"XDG_RUNTIME_DIR": str(self._directory)}  # the hosts' control sockets, apart from others'
+        return self._running.enter_context(Program(command, log, {**runtime, **(environment or {})}))
 
     # What goes on beside the script.
 

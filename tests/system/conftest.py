@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import itertools
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -140,10 +139,3 @@ def echo_server(start_program: StartProgram) -> int:
     start_program("socat", f"TCP-LISTEN:{port},bind=127.0.0.1,fork,reuseaddr,backlog=128", "PIPE")
     wait_for(lambda: peers.listens(port), "socat to listen")
     return port
-
-
-@pytest.fixture
-def as_root() -> None:
-    """Only root can put up a network of its own."""
-    if os.geteuid() != 0:
-        pytest.skip("a network namespace needs root")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -152,12 +153,16 @@ class Host:
     def __init__(self, directory: Path, *arguments: str | Path) -> None:
         self.directory = directory
         self.arguments = arguments
+        # Its control socket stands there, with a path of 107 bytes at most, apart from those of other hosts.
+        self._runtime_directory = tempfile.TemporaryDirectory(prefix="host-")
         self._program: Program | None = None
         self.start()
 
     def start(self) -> None:
         self._program = Program(
-            python_program("-m", "serial_host", *self.arguments), self.directory / "host.log"
+            python_program("-m", "serial_host", *self.arguments),
+            self.directory / "host.log",
+            {"XDG_RUNTIME_DIR": self._runtime_directory.name},
         )
 
     @property
@@ -177,3 +182,4 @@ class Host:
 
     def close(self) -> None:
         self.program.stop()
+        self._runtime_directory.cleanup()
