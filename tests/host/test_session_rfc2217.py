@@ -265,8 +265,8 @@ def test_a_suspended_client_is_left_in_peace_until_it_resumes(
     server: AccessServer, client: ComPortClient
 ) -> None:
     client.wait_for(NotifyModemState)
-    client.send(FlowControlSuspend())
-    client.send(SetBaudRate(0))
+    client.send(FlowControlSuspend(), SetBaudRate(0), b"suspended")
+    assert server.device.receive(9) == b"suspended"
     server.device.send(b"held back")
     server.lines.set(CTS)
     assert not client.receive(0.3)
