@@ -134,6 +134,10 @@ class Connection:
             if self._negotiator.state(side, option) is State.NO:
                 self._say(self._negotiator.enable(side, option))
 
+    def is_plain(self, data: bytes) -> bool:
+        """Tell whether what arrived is data as it stands, which most is: it need not go through `receive_data` then."""
+        return IAC not in data and not self._decoder.incomplete
+
     def receive_data(self, data: bytes) -> list[Event]:
         """Decode what arrived. Next: act on each event, answer the requests among them, then `data_to_send`.
 
@@ -143,7 +147,7 @@ class Connection:
         """
         if self._failed:
             raise LocalProtocolError("the peer broke the protocol before, nothing more can be received")
-        if IAC not in data and not self._decoder.incomplete:
+        if self.is_plain(data):
             return [Data(data)] if data else []
         events: list[Event] = []
         try:

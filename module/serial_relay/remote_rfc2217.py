@@ -192,6 +192,9 @@ class Rfc2217Remote:
     def device_data(self, data: bytes) -> None:
         """See `RemoteEvents`; here come bytes of the protocol."""
         self._heartbeat.heard()
+        if self._settled and self._codec.is_plain(data):
+            self._events.device_data(data)
+            return
         try:
             events = self._codec.receive_data(data)
         except RemoteProtocolError as error:

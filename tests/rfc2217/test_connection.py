@@ -212,6 +212,16 @@ def test_plain_data_passes_without_a_copy() -> None:
     assert event.data is data
 
 
+def test_plain_is_what_needs_no_decoding() -> None:
+    _, server = agreed_pair()
+    assert server.is_plain(b"plain")
+    assert not server.is_plain(b"pl\xffin")
+    assert server.receive_data(b"begin \xff\xfa\x2c\x01") == [Data(b"begin ")]
+    assert not server.is_plain(b"\0\0\x25\x80")
+    assert server.receive_data(b"\0\0\x25\x80\xff\xf0") == [SetBaudRate(9600)]
+    assert server.is_plain(b"plain again")
+
+
 def test_suspended_until_resumed() -> None:
     client, server = agreed_pair()
     for command, suspended in (
