@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+from tests.system.processes import free_port
+
 Client = Callable[[socket.socket], Coroutine[Any, Any, None]]
 
 
@@ -26,7 +28,7 @@ class Server:
         self.port = 0
 
     def up(self) -> None:
-        listener = socket.create_server(("127.0.0.1", self.port), backlog=16)
+        listener = socket.create_server(("127.0.0.1", self.port or free_port()), backlog=16)
         listener.setblocking(False)
         self.port = listener.getsockname()[1]
         self._listener = listener
@@ -85,10 +87,3 @@ async def serving(serve: Client | None = None) -> AsyncIterator[Server]:
         yield server
     finally:
         await server.down()
-
-
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

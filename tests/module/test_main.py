@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from serial_relay import __version__
-from tests.module.serial_servers import unused_port
+from tests.system.processes import free_port
 
 
 class Process:
@@ -66,7 +66,7 @@ def running(directory: Path, *arguments: str, environment: dict[str, str] | None
 @pytest.fixture
 def desired(tmp_path: Path) -> Path:
     path = tmp_path / "ports.json"
-    path.write_text(json.dumps({"host": "127.0.0.1", "serialPorts": {"a": {"tcpPort": unused_port()}}}))
+    path.write_text(json.dumps({"host": "127.0.0.1", "serialPorts": {"a": {"tcpPort": free_port()}}}))
     return path
 
 
@@ -139,7 +139,7 @@ def test_the_last_good_configuration_is_used_at_once(tmp_path: Path, desired: Pa
 
 
 def test_metrics_are_served(tmp_path: Path, desired: Path) -> None:
-    port = unused_port()
+    port = free_port()
     with running(tmp_path, "--desired", str(desired), environment={"METRICS_PORT": str(port)}) as process:
         process.until((process.links / "a").is_symlink)
         with socket.create_connection(("127.0.0.1", port), timeout=10) as client:

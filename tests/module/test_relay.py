@@ -19,7 +19,8 @@ from serial_relay.status import ErrorCode, NotSupportedError, State
 from serial_relay.supervisor import Supervisor, UnknownPortError
 from tests.module.conditions import until
 from tests.module.conftest import open_descriptors
-from tests.module.serial_servers import accept_then_close, echo, reset, serving, unused_port
+from tests.module.serial_servers import accept_then_close, echo, reset, serving
+from tests.system.processes import free_port
 
 
 class Ports:
@@ -117,7 +118,7 @@ async def test_the_applications_descriptor_survives_every_outage(ports: Ports) -
 async def test_an_absent_host_is_said_once_with_what_to_do(
     ports: Ports, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await ports.configure(tcp_port=unused_port())
+    await ports.configure(tcp_port=free_port())
     await until(lambda: ports.status.last_error)
     first = ports.status.last_error
     await asyncio.sleep(1.0)
@@ -187,7 +188,7 @@ async def test_hold_keeps_what_is_written_during_an_outage(ports: Ports) -> None
 
 
 async def test_hold_is_bounded_in_size_and_time(ports: Ports) -> None:
-    await ports.configure(tcp_port=unused_port(), while_disconnected=WhileDisconnected.HOLD)
+    await ports.configure(tcp_port=free_port(), while_disconnected=WhileDisconnected.HOLD)
     await ports.reaches(State.RETRYING)
     slave = ports.open()
     await asyncio.to_thread(os.write, slave, bytes(3000))
@@ -298,7 +299,7 @@ async def test_one_port_changes_while_another_loses_no_byte(ports: Ports) -> Non
         sent = os.urandom(300_000)
         writing = asyncio.create_task(asyncio.to_thread(_write_all, slave, sent))
         reading = asyncio.create_task(read(slave, len(sent)))
-        for change in ({"tcp_port": unused_port()}, {"enabled": False}, {"enabled": True}, {"link": "other"}):
+        for change in ({"tcp_port": free_port()}, {"enabled": False}, {"enabled": True}, {"link": "other"}):
             await ports.configure("b", **change)
         await ports.remove("b")
         await writing
@@ -410,7 +411,7 @@ async def test_a_defect_in_one_port_is_logged_and_the_port_starts_again(
             raise defects.pop()
 
     monkeypatch.setattr("serial_relay.relay.Relay._disconnected", fail_once)
-    await ports.configure(tcp_port=unused_port())
+    await ports.configure(tcp_port=free_port())
     await until(lambda: not defects)
     await until(lambda: "unexpected error" in caplog.text)
     await ports.reaches(State.RETRYING)

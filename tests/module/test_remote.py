@@ -9,7 +9,8 @@ import pytest
 from serial_relay.remote import RawRemote, RemoteError, connect
 from serial_relay.status import ErrorCode
 from tests.module.conditions import until
-from tests.module.serial_servers import echo, reset, serving, unused_port
+from tests.module.serial_servers import echo, reset, serving
+from tests.system.processes import free_port
 
 
 class Relay:
@@ -69,7 +70,7 @@ async def test_an_ipv6_address_is_spelled_with_brackets() -> None:
 
 async def test_refused() -> None:
     with pytest.raises(RemoteError, match="refused the connection: does the serial server run") as failure:
-        await connect(asyncio.get_running_loop(), "127.0.0.1", unused_port())
+        await connect(asyncio.get_running_loop(), "127.0.0.1", free_port())
     assert failure.value.code is ErrorCode.CONNECTION_REFUSED
 
 

@@ -17,7 +17,8 @@ from serial_relay.service import Service
 from serial_relay.settings import Settings
 from serial_relay.twin import Document, TwinEvents, TwinUnavailableError
 from tests.module.conditions import until
-from tests.module.serial_servers import echo, serving, unused_port
+from tests.module.serial_servers import echo, serving
+from tests.system.processes import free_port
 
 
 class FakeTwin:
@@ -91,7 +92,7 @@ async def test_a_port_comes_up_changes_and_goes_and_each_step_is_reported(
         assert twin.reported["status"] == "ok"
         assert twin.reported["desiredVersion"] == 7
         assert twin.reported["configSource"] == "hub"
-        twin.desired(**{"$version": 8}, host="127.0.0.1", serialPorts={"a": {"tcpPort": unused_port()}})
+        twin.desired(**{"$version": 8}, host="127.0.0.1", serialPorts={"a": {"tcpPort": free_port()}})
         await until(lambda: twin.port("a").get("state") == "retrying")
         await until(lambda: twin.reported["status"] == "down")
         twin.desired(**{"$version": 9}, host="127.0.0.1", serialPorts={})
