@@ -22,8 +22,8 @@ PROGRAMS = frozenset(["netsh.exe", "icacls.exe"])
 
 AUTOMATIC = frozenset(
     [
-        *("_", "env", "ErrorActionPreference", "false", "LASTEXITCODE", "null", "PSCmdlet", "PSScriptRoot"),
-        *("true", "WhatIfPreference"),
+        *("_", "env", "ErrorActionPreference", "false", "LASTEXITCODE", "Matches", "null", "PSCmdlet"),
+        *("PSScriptRoot", "true", "WhatIfPreference"),
     ]
 )
 """Variables that PowerShell sets (about_Automatic_Variables, about_Preference_Variables)."""

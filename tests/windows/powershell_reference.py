@@ -20,6 +20,8 @@ Get-ChildItem: Attributes CodeSigningCert Depth Directory DnsName DocumentEncryp
     SSLServerAuthentication System UseTransaction
 Get-Content: Credential Delimiter Encoding Exclude Filter Force Include LiteralPath Path Raw ReadCount
     Stream Tail TotalCount UseTransaction Wait
+Get-Item: Credential Exclude Filter Force Include LiteralPath Path Stream UseTransaction
+Get-Location: PSDrive PSProvider Stack StackName UseTransaction
 Get-Date: Date Day DisplayHint Format Hour Millisecond Minute Month Second UFormat Year
 Get-NetFirewallRule: Action All AsJob AssociatedNetFirewallAddressFilter
     AssociatedNetFirewallApplicationFilter AssociatedNetFirewallInterfaceFilter

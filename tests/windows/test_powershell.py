@@ -104,6 +104,26 @@ def test_help_names_every_parameter(path: Path, function: str | None) -> None:
 
 
 @each_script
+def test_get_help_finds_the_help(path: Path) -> None:
+    """A comment in the line before, #Requires among them, would be part of the help, which Get-Help then ignores."""
+    before = path.read_text().partition("<#")[0]
+    assert before == "" or before.endswith("\n\n")
+
+
+@each_script
+def test_an_error_of_windows_own_modules_is_not_passed_over(path: Path) -> None:
+    """Functions of a module do not see the script's $ErrorActionPreference (PowerShell/PowerShell#4568)."""
+    script = Script.read(path)
+    of_modules = [
+        command
+        for command in script.commands()
+        if re.search(r"-(Scheduled|Net)[A-Z]", command.name) and command.name not in script.functions()
+    ]
+    assert of_modules
+    assert [command for command in of_modules if "ErrorAction" not in command.parameters] == []
+
+
+@each_script
 def test_what_if_changes_nothing(path: Path) -> None:
     changing = [command for command in Script.read(path).commands() if changes_something(command)]
     assert changing

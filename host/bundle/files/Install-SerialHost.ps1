@@ -1,5 +1,6 @@
 #Requires -Version 5.1
 #Requires -RunAsAdministrator
+
 <#
 .SYNOPSIS
 Installs serial_host on this computer: its serial ports are served over TCP from the start of Windows on.
@@ -39,7 +40,7 @@ Configuration file to install instead; see serial-host.sample.toml.
 Installs a new version, or applies the configuration after a change.
 
 .NOTES
-If Windows does not run scripts: powershell -ExecutionPolicy Bypass -File .\Install-SerialHost.ps1 -Port COM3 -TcpPort 5002
+If Windows does not run scripts: Set-ExecutionPolicy -Scope Process Bypass -Force
 #>
 [CmdletBinding(SupportsShouldProcess = $true, DefaultParameterSetName = 'Installed')]
 param(
@@ -57,6 +58,7 @@ param(
 
 $ErrorActionPreference = 'Stop'
 Set-StrictMode -Version Latest
+# Commands of Windows' own modules (tasks, firewall, network) do not see these two: each is given its -ErrorAction.
 . (Join-Path -Path $PSScriptRoot -ChildPath 'scheduled-task-helper.ps1')
 
 $taskName = 'SerialHost'
@@ -71,9 +73,13 @@ $bundlePython = Join-Path -Path $PSScriptRoot -ChildPath 'runtime\python.exe'
 $installedPython = Join-Path -Path $programFolder -ChildPath 'runtime\python.exe'
 
 function Test-Reserved([int] $Number) {
-    # The table's lines read "  5002  5002  *" in every language; the star marks a reservation made by a person.
-    $lines = & netsh.exe int ipv4 show excludedportrange protocol=tcp store=persistent
-    return [bool] ($lines -match "^\s*$Number\s+$Number\s")
+    # The table's lines read "  5000  5009  *" in every language: first port, last port.
+    foreach ($line in & netsh.exe int ipv4 show excludedportrange protocol=tcp store=persistent) {
+        if ($line -match '^\s*(\d+)\s+(\d+)(\s|$)' -and [int] $Matches[1] -le $Number -and $Number -le [int] $Matches[2]) {
+            return $true
+        }
+    }
+    return $false
 }
 
 function Get-ListeningPort([int[]] $Number) {
@@ -146,21 +152,22 @@ $previousTask = $null
 $newReservations = @()
 $madeRule = $false
 $madeData = $false
+$madeConfig = $false
+$registered = $false
 $copied = $false
 $movedPrevious = $false
-$stopped = $false
 
 try {
     $task = Get-ScheduledTask -TaskName $taskName -ErrorAction SilentlyContinue
     if ($task -and $PSCmdlet.ShouldProcess($taskName, 'End the serial_host that is installed')) {
-        $previousTask = Export-ScheduledTask -TaskName $taskName
+        $previousTask = Export-ScheduledTask -TaskName $taskName -ErrorAction Stop
         # Disabled first: else the next repetition starts what was just ended.
-        $null = Disable-ScheduledTask -TaskName $taskName
-        $stopped = $true
+        $null = Disable-ScheduledTask -TaskName $taskName -ErrorAction Stop
         if (Test-Path -LiteralPath $installedPython) {
             & $installedPython -I -m serial_host stop
         }
-        Stop-ScheduledTask -TaskName $taskName
+        # It has ended, or is ended now; whether that worked is seen by what still runs.
+        Stop-ScheduledTask -TaskName $taskName -ErrorAction SilentlyContinue
         Wait-ProgramEnd
     }
 
@@ -184,7 +191,13 @@ try {
     if ($PSCmdlet.ShouldProcess($dataFolder, 'Make the folder for configuration and log')) {
         $madeData = -not (Test-Path -LiteralPath $dataFolder)
         $null = New-Item -Path $logFolder -ItemType Directory -Force
-        # Any user may have made the folder before: nothing of its permissions stays. By SID: names differ by language.
+        # Any user may have made the folder before, and in it links to what is not the user's to change.
+        $links = @(Get-Item -LiteralPath $dataFolder -Force) + @(Get-ChildItem -LiteralPath $dataFolder -Recurse -Force) |
+            Where-Object -FilterScript { $_.Attributes -band [System.IO.FileAttributes]::ReparsePoint }
+        if ($links) {
+            throw "$($links.FullName -join ', ') leads to another place: remove it and try again."
+        }
+        # Nothing of the permissions stays either. By SID: names differ by language.
         & icacls.exe $dataFolder /setowner '*S-1-5-32-544' /t /q
         Assert-ExitCode -Message "Cannot take over $dataFolder"
         & icacls.exe $dataFolder /reset /t /q
@@ -196,6 +209,7 @@ try {
         Assert-ExitCode -Message "Cannot set who may use $logFolder"
         if ($null -ne $newConfig) {
             Copy-Item -LiteralPath $newConfig -Destination $configFile
+            $madeConfig = $true
         }
     }
 
@@ -214,10 +228,10 @@ try {
         # at each start of Windows, and a rule bound to it does not match any more (microsoft/WSL#6731). serial_host
         # itself listens on the virtual switches only.
         if (Get-NetFirewallRule -Name $ruleName -ErrorAction SilentlyContinue) {
-            Set-NetFirewallRule -Name $ruleName -Program $installedPython -Protocol TCP -LocalPort $tcpPorts -RemoteAddress LocalSubnet
+            Set-NetFirewallRule -Name $ruleName -Program $installedPython -Protocol TCP -LocalPort $tcpPorts -RemoteAddress LocalSubnet -ErrorAction Stop
         }
         else {
-            $null = New-NetFirewallRule -Name $ruleName -DisplayName 'Serial ports over TCP (serial_host)' -Group 'SerialHost' -Direction Inbound -Action Allow -Profile Any -Program $installedPython -Protocol TCP -LocalPort $tcpPorts -RemoteAddress LocalSubnet
+            $null = New-NetFirewallRule -Name $ruleName -DisplayName 'Serial ports over TCP (serial_host)' -Group 'SerialHost' -Direction Inbound -Action Allow -Profile Any -Program $installedPython -Protocol TCP -LocalPort $tcpPorts -RemoteAddress LocalSubnet -ErrorAction Stop
             $madeRule = $true
         }
     }
@@ -225,6 +239,7 @@ try {
     if ($PSCmdlet.ShouldProcess($taskName, 'Register and start the start-up task')) {
         $logFile = Join-Path -Path $logFolder -ChildPath 'serial-host.log'
         $argument = "-I -m serial_host run --config `"$configFile`" --log-file `"$logFile`""
+        $registered = $true
         $null = Add-StartupScheduledTask -TaskName $taskName -Execute $installedPython -Argument $argument -Description 'Serves the serial ports of this computer over TCP.'
         $deadline = (Get-Date).AddSeconds(30)
         do {
@@ -233,9 +248,9 @@ try {
         } until ($listening.Count -eq $tcpPorts.Count -or (Get-Date) -gt $deadline)
         if ($listening.Count -lt $tcpPorts.Count) {
             if (Test-Path -LiteralPath $logFile) {
-                Get-Content -LiteralPath $logFile -Tail 20 | Write-Warning
+                Get-Content -LiteralPath $logFile -Encoding UTF8 -Tail 20 | Write-Warning
             }
-            if ((Get-ScheduledTask -TaskName $taskName).State -ne 'Running') {
+            if ((Get-ScheduledTask -TaskName $taskName -ErrorAction Stop).State -ne 'Running') {
                 throw 'The server ended right after its start; its last words stand above.'
             }
             Write-Warning -Message "The server runs but does not listen on every port yet. It goes on trying; look with: & '$programFolder\serial-host.cmd' status"
@@ -247,7 +262,7 @@ catch {
     Write-Warning -Message "Installation failed, going back: $failure"
     $ErrorActionPreference = 'Continue'
     try {
-        if ($stopped -or $copied) {
+        if ($registered) {
             Remove-StartupScheduledTask -TaskName $taskName -Confirm:$false
             Wait-ProgramEnd
         }
@@ -256,7 +271,7 @@ catch {
         Write-Warning -Message "$_"
     }
     if ($madeRule) {
-        Remove-NetFirewallRule -Name $ruleName
+        Remove-NetFirewallRule -Name $ruleName -ErrorAction Continue
     }
     foreach ($number in $newReservations) {
         & netsh.exe int ipv4 delete excludedportrange protocol=tcp startport=$number numberofports=1 store=persistent
@@ -264,15 +279,25 @@ catch {
     if ($madeData) {
         Remove-Item -LiteralPath $dataFolder -Recurse -Force
     }
+    elseif ($madeConfig) {
+        Remove-Item -LiteralPath $configFile -Force
+    }
     if ($copied -and (Test-Path -LiteralPath $programFolder)) {
         Remove-Item -LiteralPath $programFolder -Recurse -Force
     }
     if ($movedPrevious) {
-        Move-Item -LiteralPath $previousFolder -Destination $programFolder
+        if (Test-Path -LiteralPath $programFolder) {
+            # Moved now, it would land inside.
+            Write-Warning -Message "The earlier version stays in ${previousFolder}: move it to $programFolder by hand."
+        }
+        else {
+            Move-Item -LiteralPath $previousFolder -Destination $programFolder
+        }
     }
     if ($previousTask) {
-        $null = Register-ScheduledTask -TaskName $taskName -Xml $previousTask -Force
-        Start-ScheduledTask -TaskName $taskName
+        $null = Register-ScheduledTask -TaskName $taskName -Xml $previousTask -Force -ErrorAction Continue
+        # Its registration trigger starts it too, and to be second is no failure.
+        Start-ScheduledTask -TaskName $taskName -ErrorAction SilentlyContinue
     }
     throw $failure
 }
@@ -283,7 +308,8 @@ if ($WhatIfPreference) {
     return
 }
 if ((Test-Path -LiteralPath $previousFolder) -and $PSCmdlet.ShouldProcess($previousFolder, 'Remove the earlier version')) {
-    Remove-Item -LiteralPath $previousFolder -Recurse -Force
+    # What cannot be removed now (a virus scanner looks at it) the next installation removes.
+    Remove-Item -LiteralPath $previousFolder -Recurse -Force -ErrorAction Continue
 }
 # Most EFLOW installations are on the Default Switch; WSL's switch is never EFLOW's.
 $address = Get-NetIPAddress -AddressFamily IPv4 -InterfaceAlias 'vEthernet (*' -ErrorAction SilentlyContinue |

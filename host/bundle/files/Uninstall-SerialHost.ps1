@@ -1,5 +1,6 @@
 #Requires -Version 5.1
 #Requires -RunAsAdministrator
+
 <#
 .SYNOPSIS
 Removes serial_host from this computer: task, firewall rule, TCP port reservations and program.
@@ -37,7 +38,7 @@ $installedPython = Join-Path -Path $programFolder -ChildPath 'runtime\python.exe
 $task = Get-ScheduledTask -TaskName $taskName -ErrorAction SilentlyContinue
 if ($task -and $PSCmdlet.ShouldProcess($taskName, 'End the server and delete its start-up task')) {
     # Disabled first: else the next repetition starts what was just ended.
-    $null = Disable-ScheduledTask -TaskName $taskName
+    $null = Disable-ScheduledTask -TaskName $taskName -ErrorAction Stop
     if (Test-Path -LiteralPath $installedPython) {
         & $installedPython -I -m serial_host stop
     }
@@ -46,7 +47,7 @@ if ($task -and $PSCmdlet.ShouldProcess($taskName, 'End the server and delete its
 
 $rule = Get-NetFirewallRule -Name $ruleName -ErrorAction SilentlyContinue
 if ($rule -and $PSCmdlet.ShouldProcess($ruleName, 'Remove the firewall rule')) {
-    Remove-NetFirewallRule -Name $ruleName
+    Remove-NetFirewallRule -Name $ruleName -ErrorAction Stop
 }
 
 if (Test-Path -LiteralPath $reservedFile) {
@@ -61,21 +62,30 @@ if (Test-Path -LiteralPath $reservedFile) {
     }
 }
 
-# Windows lets go of a program's folder a moment after the program has ended.
+# Windows lets go of a program's folder a moment after the program has ended; what was started by hand goes on.
 for ($attempt = 0; $attempt -lt 30 -and -not $WhatIfPreference; $attempt++) {
-    if (-not (Get-CimInstance -ClassName Win32_Process | Where-Object -FilterScript { $_.ExecutablePath -like "$programFolder\*" })) {
+    $running = @(Get-CimInstance -ClassName Win32_Process | Where-Object -FilterScript { $_.ExecutablePath -like "$programFolder\*" })
+    if ($running.Count -eq 0) {
         break
+    }
+    if ($attempt -eq 29) {
+        throw "Still running in ${programFolder}: process $($running.ProcessId -join ', '). End it and run this script again."
     }
     Start-Sleep -Milliseconds 500
 }
-# This script may lie in the folder that goes.
-Set-Location -LiteralPath $env:SystemRoot
-$folders = @($programFolder, $previousFolder)
+$folders = @($previousFolder)
 if ($Purge) {
     $folders += $dataFolder
 }
+# Last, because this script may lie in it.
+$folders += $programFolder
 foreach ($folder in $folders) {
     if ((Test-Path -LiteralPath $folder) -and $PSCmdlet.ShouldProcess($folder, 'Remove the folder')) {
+        # Neither PowerShell's location nor the process's own working folder may be in what goes: they are two things.
+        if ("$((Get-Location -PSProvider FileSystem).ProviderPath)\" -like "$folder\*") {
+            Set-Location -LiteralPath $env:SystemRoot
+        }
+        [System.Environment]::CurrentDirectory = $env:SystemRoot
         Remove-Item -LiteralPath $folder -Recurse -Force
     }
 }

@@ -125,8 +125,9 @@ function Add-StartupScheduledTask {
 
     if ($PSCmdlet.ShouldProcess($TaskName, 'Register and start the scheduled task')) {
         $null = Register-ScheduledTask -TaskName $TaskName -Xml $definition -Force -ErrorAction Stop
-        Start-ScheduledTask -TaskName $TaskName -ErrorAction Stop
-        Get-ScheduledTask -TaskName $TaskName
+        # The registration trigger starts it too, and to be second is no failure.
+        Start-ScheduledTask -TaskName $TaskName -ErrorAction SilentlyContinue
+        Get-ScheduledTask -TaskName $TaskName -ErrorAction Stop
     }
 }
 
@@ -157,7 +158,8 @@ function Remove-StartupScheduledTask {
     if ($PSCmdlet.ShouldProcess($TaskName, 'End and delete the scheduled task')) {
         # Disabled first: else the next repetition starts what was just ended.
         $null = Disable-ScheduledTask -TaskName $TaskName -ErrorAction Stop
-        Stop-ScheduledTask -TaskName $TaskName -ErrorAction Stop
+        # The program may have ended by itself.
+        Stop-ScheduledTask -TaskName $TaskName -ErrorAction SilentlyContinue
         Unregister-ScheduledTask -TaskName $TaskName -Confirm:$false -ErrorAction Stop
     }
 }
