@@ -249,7 +249,10 @@ def _open(device: str, config: PortConfig) -> serial.Serial:
     port.port = device
     port.dtr = config.dtr
     port.rts = config.rts
-    if sys.platform != "win32":
+    if sys.platform == "win32":
+        # A purge may take bytes away that a read was told of: without this it waits until as many new ones have come.
+        port.inter_byte_timeout = 0.01
+    else:
         # VMIN 1: a read that finds nothing then says so, and 0 bytes mean a hang-up.
         port.inter_byte_timeout = 0
     if config.rs485:

@@ -135,6 +135,8 @@ class ThreadPump:
                 data = b""
             if waiting:
                 data += self._port.read(min(waiting, READ_SIZE))
+            if not data:
+                continue
             with self._changed:
                 first = not self._received
                 self._received.append(data)

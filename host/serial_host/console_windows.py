@@ -1,7 +1,8 @@
-"""Ends the server cleanly when its console window is closed, the user logs off or Windows shuts down.
+"""Ends the server cleanly when its console window is closed or Windows shuts down.
 
-Python turns Ctrl-C and Ctrl-Break into signals; these three events it leaves to the system, which ends the process as soon
-as the handler returns.
+Python turns Ctrl-C and Ctrl-Break into signals; these two events it leaves to the system, which ends the process as soon
+as the handler returns. CTRL_LOGOFF_EVENT is not among them: it comes only to processes outside a user's session, such as
+the start-up task's, and whenever any user logs off.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from ctypes import wintypes
 
-_CLOSE, _LOGOFF, _SHUTDOWN = 2, 5, 6
+_CLOSE, _SHUTDOWN = 2, 6
 _GRACE_SECONDS = 4.5
 """Windows ends the process 5 s after the event whatever the handler does."""
 
@@ -31,7 +32,7 @@ def closing_handled(stop: Callable[[], object]) -> Iterator[None]:
     left = threading.Event()
 
     def handle(event: int) -> bool:
-        if event not in (_CLOSE, _LOGOFF, _SHUTDOWN):
+        if event not in (_CLOSE, _SHUTDOWN):
             return False
         stop()
         left.wait(_GRACE_SECONDS)

@@ -28,6 +28,11 @@ _FILE_FLAG_FIRST_PIPE_INSTANCE = 0x00080000
 _BUFFER = 65536
 _CONNECTED = 535
 """ERROR_PIPE_CONNECTED: the client came between making the pipe and waiting for it."""
+_GONE = 232
+"""ERROR_NO_DATA: it came, and went again."""
+_BUSY_MILLISECONDS = 2000
+_IDENTIFY_ONLY = 0x00110000
+"""SECURITY_SQOS_PRESENT | SECURITY_IDENTIFICATION: whoever made the pipe cannot act in the name of one who asks."""
 
 _ACCESS = "D:P(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;OW)"
 """Protected, full access for LocalSystem, administrators and the owner (MS-DTYP 2.5.1, SDDL)."""
@@ -79,7 +84,7 @@ async def serve(answer: Callable[[bytes], bytes], request_size: int) -> None:
             try:
                 _winapi.ConnectNamedPipe(pipe)
             except OSError as error:
-                if error.winerror != _CONNECTED:
+                if error.winerror not in (_CONNECTED, _GONE):
                     return
             with contextlib.suppress(OSError, RuntimeError):
                 request = b""
@@ -122,13 +127,22 @@ def is_running(pid: int) -> bool:
 
 
 def ask(pid: int, request: bytes) -> bytes:
-    """Send a request and give the answer. Raises `OSError`."""
-    with open(_path(pid), "r+b", buffering=0) as pipe:  # noqa: PTH123  # a pipe is no path
-        pipe.write(request)
+    """Send a request and give the answer, after those who came before. Raises `OSError`."""
+    _winapi.WaitNamedPipe(_path(pid), _BUSY_MILLISECONDS)
+    pipe = _winapi.CreateFile(
+        _path(pid),
+        _winapi.GENERIC_READ | _winapi.GENERIC_WRITE,
+        0,
+        _winapi.NULL,
+        _winapi.OPEN_EXISTING,
+        _IDENTIFY_ONLY,
+        _winapi.NULL,
+    )
+    try:
+        _winapi.WriteFile(pipe, request)
         answer = b""
         while not answer.endswith(b"\n"):
-            part = pipe.read(_BUFFER)
-            if not part:
-                break
-            answer += part
+            answer += _winapi.ReadFile(pipe, _BUFFER)[0]
         return answer
+    finally:
+        _winapi.CloseHandle(pipe)
