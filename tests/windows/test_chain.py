@@ -78,9 +78,28 @@ class WindowsHost:
 
         wine cannot list named pipes, which is how a command finds the one server of a Windows machine: it is told.
         """
-        pids: list[str] = re.findall(r"serial_host \S+, process (\d+)", self.program.log)
-        ended = self._wine.run(self._python, "-I", "-m", "serial_host", *arguments, "--pid", pids[-1])
+        ended = self._wine.run(
+            self._python, "-I", "-m", "serial_host", *arguments, "--pid", str(self.windows_pid)
+        )
         return ended.returncode, ended.stdout
+
+    @property
+    def windows_pid(self) -> int:
+        """The process id by Windows' count."""
+        pids: list[str] = re.findall(r"serial_host \S+, process (\d+)", self.program.log)
+        return int(pids[-1])
+
+    def open_and_leave_control(self, times: int) -> None:
+        """Open the control channel again and again and close it without a word."""
+        path = rf"\\.\pipe\serial-host-{self.windows_pid}"
+        program = f"""
+import _winapi
+for _ in range({times}):
+    _winapi.WaitNamedPipe({path!r}, 20000)
+    open({path!r}, "r+b", buffering=0).close()
+"""
+        ended = self._wine.run(self._python, "-I", "-c", program)
+        assert ended.returncode == 0, ended.stdout
 
     def status(self) -> dict[str, Any]:
         """What `serial_host status` says of the port."""
@@ -307,6 +326,14 @@ def test_status_tells_port_client_and_counters(device: Device, start_host: Start
         status = host.status()
     assert status["name"] == COM_PORT
     assert status["client"].startswith("127.0.0.1:")
+
+
+def test_who_opens_the_control_channel_and_leaves_does_not_end_it(
+    device: Device, start_host: StartHost
+) -> None:
+    host = start_host()
+    host.open_and_leave_control(times=50)
+    assert host.status()["name"] == COM_PORT
 
 
 def test_the_start_up_tasks_command_line_serves_the_installed_configuration(
