@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -44,16 +45,21 @@ async def lookup(host: str, query: Query = query) -> Sequence[Found]:
     Cancelling it leaves the lookup to end by itself.
 
     Raises:
-        OSError, UnicodeError: see `query`.
+        OSError, UnicodeError: see `query`; OSError also when there is no thread to be had.
     """
     loop = asyncio.get_running_loop()
     lookups = _under_way.setdefault(loop, {})
     if host not in lookups:
         lookups[host] = loop.create_future()
         # A daemon: the interpreter ends without waiting for it.
-        threading.Thread(
+        thread = threading.Thread(
             target=_look_up, args=(loop, host, query), daemon=True, name=f"lookup {host}"
-        ).start()
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:  # the limit of threads, or of memory
+            del lookups[host]
+            raise OSError(errno.EAGAIN, str(error)) from error
     outcome = await asyncio.shield(lookups[host])
     if isinstance(outcome, Exception):
         raise outcome

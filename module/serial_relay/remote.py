@@ -120,6 +120,11 @@ class RawRemote:
         self.address = address
         self._channel.resume_reading()
 
+    @property
+    def unwritten(self) -> int:
+        """Bytes that were given to `write` and not yet taken by the kernel."""
+        return self._channel.unwritten
+
     def write(self, data: bytes) -> None:
         """Send now what the kernel takes; see `Remote`."""
         self._channel.write(data)
@@ -220,7 +225,11 @@ async def connect(loop: asyncio.AbstractEventLoop, host: str, port: int) -> tupl
     timeout = _ADDRESS_TIMEOUT / len(addresses)
     failure: RemoteError | None = None
     for family, address in addresses:
-        connection = _new_socket(family)
+        try:
+            connection = _new_socket(family)
+        except OSError as error:  # no more descriptors, or a kernel without IPv6
+            failure = _explain(error, _spell(address))
+            continue
         try:
             async with asyncio.timeout(timeout):
                 await loop.sock_connect(connection, address)

@@ -62,6 +62,19 @@ async def test_lookup_that_is_given_up_ends_by_itself() -> None:
     assert server.questions == 1
 
 
+async def test_without_a_thread_one_lookup_fails_and_the_next_starts_anew() -> None:
+    server = NameServer([ADDRESS])
+    server.let.set()
+    before = threading.stack_size(1 << 47)  # more than there are addresses: no thread can start
+    try:
+        with pytest.raises(OSError, match="thread"):
+            await lookup("host", server.query)
+    finally:
+        threading.stack_size(before)
+    async with asyncio.timeout(20):
+        assert await lookup("host", server.query) == [ADDRESS]
+
+
 async def test_the_system_is_asked() -> None:
     addresses = {address[0] for _family, address in await lookup("localhost")}
     assert addresses <= {"127.0.0.1", "::1"}

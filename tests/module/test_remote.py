@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 
 import pytest
@@ -72,6 +73,16 @@ async def test_refused() -> None:
     with pytest.raises(RemoteError, match="refused the connection: does the serial server run") as failure:
         await connect(asyncio.get_running_loop(), "127.0.0.1", free_port())
     assert failure.value.code is ErrorCode.CONNECTION_REFUSED
+
+
+async def test_without_a_descriptor_to_be_had_an_attempt_fails_as_any_other() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(RemoteError, match="Too many open files"):
+            await connect(asyncio.get_running_loop(), "127.0.0.1", 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_a_name_that_does_not_exist() -> None:
