@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 _DIRECTORY = "serial-relay"
 
@@ -77,10 +80,16 @@ class LinkDirectory:
             raise LinkError(f"cannot make the link {self.path(name)}: {error.strerror}") from error
 
     def remove(self, name: str, target: Path) -> None:
-        """Remove the link if it still leads to `target`; another port may have taken the name over."""
+        """Remove the link if it still leads to `target`; another port may have taken the name over.
+
+        What the directory refuses is a warning: the port that is to end has to end all the same.
+        """
         middle = self._ours / name
         if _read_link(middle) == os.path.relpath(target, self._ours):
-            self._remove(name)
+            try:
+                self._remove(name)
+            except OSError as error:
+                log.warning("cannot remove the link %s: %s", self.path(name), error.strerror)
 
     def close(self) -> None:
         """Give the directory up; it is removed when it is empty."""

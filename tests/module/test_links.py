@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,30 @@ def test_links_of_a_killed_process_are_removed_at_start_and_others_stay(tmp_path
     assert list((tmp_path / "serial-relay").iterdir()) == []
     second.close()
     assert not (tmp_path / "serial-relay").exists()
+
+
+def test_a_link_that_the_directory_does_not_let_go_of_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with tempfile.TemporaryDirectory() as name:  # where anybody may look, unlike in `tmp_path`
+        directory = Path(name)
+        directory.chmod(0o755)
+        links = LinkDirectory(directory)
+        links.place("ttyVirtS0", TARGET)
+        user = os.geteuid()
+        for path in (directory / "serial-relay", directory):
+            path.chmod(0o555)
+        if user == 0:
+            os.seteuid(65534)  # whom permissions bind
+        try:
+            links.remove("ttyVirtS0", TARGET)
+        finally:
+            os.seteuid(user)
+            for path in (directory, directory / "serial-relay"):
+                path.chmod(0o755)
+        assert "ttyVirtS0: Permission denied" in caplog.text
+        assert (directory / "ttyVirtS0").is_symlink()
+        links.remove("ttyVirtS0", TARGET)
+        links.close()
+        assert list(directory.iterdir()) == []
 
 
 def test_one_directory_has_one_relay(tmp_path: Path, links: LinkDirectory) -> None:
