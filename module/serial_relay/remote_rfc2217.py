@@ -55,6 +55,9 @@ _NEGOTIATION_TIMEOUT = 4.0
 _EARLY_DATA = 65536
 """Bytes of the device that may come before that: nobody holds them back if the application does not read."""
 
+_UNSENT_LIMIT = 65536
+"""Bytes that may wait for the host to take them: answers and commands do so beside the data, which is held back."""
+
 _NEEDED = (SetBaudRate, SetDataSize, SetParity, SetStopSize)
 """Requests that every access server answers; flow control and masks are left without an answer by some."""
 
@@ -110,6 +113,8 @@ class Rfc2217Remote:
         self._reading = True
         self._sent = 0
         """Bytes of the application, over the connection's life."""
+        self._held_back = b""
+        """Data and commands that wait until the host does not ask for silence any more."""
         self._early_data = 0
         """Bytes of the device that came before `_settled`."""
         self._heartbeat = heartbeat.Heartbeat()
@@ -127,8 +132,7 @@ class Rfc2217Remote:
         self._codec.send_data(data)
         if self._codec.suspended:
             self._events.pause_application()
-        else:
-            self._raw.write(self._codec.data_to_send())
+        self._flush()
 
     def pause_reading(self) -> None:
         """See `Remote`."""
@@ -146,7 +150,7 @@ class Rfc2217Remote:
         """See `Remote`."""
         self._ended = True
         self._timer.cancel()
-        held_back = len(self._codec.data_to_send())
+        held_back = len(self._held_back) + len(self._codec.data_to_send())
         return min(self._raw.close() + held_back, self._heartbeat.unconfirmed(self._sent))
 
     def set_line(self, line: LineSettings) -> None:
@@ -181,11 +185,14 @@ class Rfc2217Remote:
         """
         self._request(SetControl(Control.BREAK_ON))
         self._flush()
-        await asyncio.sleep(milliseconds / 1000)
+        try:
+            await asyncio.sleep(milliseconds / 1000)
+        finally:  # also when nobody waits for it any more: a break that goes on blocks the line
+            if not self._ended:
+                self._request(SetControl(Control.BREAK_OFF))
+                self._flush()
         if self._ended:
             raise NotSupportedError(f"the connection to {self.address} was lost during the break")
-        self._request(SetControl(Control.BREAK_OFF))
-        self._flush()
 
     # From the TCP connection.
 
@@ -369,11 +376,12 @@ class Rfc2217Remote:
             self._end(RemoteError(ErrorCode.PROTOCOL, f"{self.address}: {error}"))
 
     def _flush(self) -> None:
-        if self._codec.suspended:
-            return
-        data = self._codec.data_to_send()
-        if data and not self._ended:
+        self._held_back += self._codec.data_to_send()
+        if self._held_back and not self._codec.suspended and not self._ended:
+            data, self._held_back = self._held_back, b""
             self._raw.write(data)
+        if len(self._held_back) + self._raw.unwritten > _UNSENT_LIMIT:
+            self._end(RemoteError(ErrorCode.PROTOCOL, f"{self.address} asks and asks, and takes no answers"))
 
     def _end(self, error: RemoteError) -> None:
         if not self._ended:

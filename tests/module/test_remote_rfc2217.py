@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import termios
@@ -277,6 +278,14 @@ async def test_no_lines_and_no_break_without_a_connection(ports: Ports) -> None:
         await ports.supervisor.send_break("a", 1)
 
 
+async def test_a_break_that_is_given_up_ends_at_the_device(ports: Ports) -> None:
+    async with relayed(ports) as host:
+        sending = asyncio.ensure_future(ports.supervisor.send_break("a", 5000))
+        await until(lambda: SetControl(Control.BREAK_ON) in host.commands())
+        sending.cancel()
+        await until(lambda: SetControl(Control.BREAK_OFF) in host.commands())
+
+
 async def test_a_break_ends_with_the_connection(ports: Ports) -> None:
     async with relayed(ports) as host:
         sending = asyncio.ensure_future(ports.supervisor.send_break("a", 200))
@@ -410,6 +419,22 @@ async def test_a_server_that_is_no_access_server(ports: Ports, serve: object, sa
         assert ports.status.last_error.code is ErrorCode.PROTOCOL
         assert says in ports.status.last_error.message
         await until(lambda: server.accepted >= 2)
+
+
+async def test_a_host_that_asks_for_ever_and_takes_no_answers_is_left(ports: Ports) -> None:
+    async with relayed(ports) as host:
+        host.hang()
+        assert host._client is not None
+        want_binary_and_want_it_not = b"\xff\xfd\x00\xff\xfe\x00"  # each is to be answered
+        with contextlib.suppress(OSError):
+            while not ports.status.last_error:
+                await asyncio.get_running_loop().sock_sendall(
+                    host._client, want_binary_and_want_it_not * 1000
+                )
+        await until(lambda: ports.status.last_error)
+        assert ports.status.last_error.code is ErrorCode.PROTOCOL
+        assert "asks and asks, and takes no answers" in ports.status.last_error.message
+        host.go_on()
 
 
 async def test_a_server_that_answers_in_part(ports: Ports) -> None:
