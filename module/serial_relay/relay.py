@@ -78,8 +78,8 @@ class Relay:
         """`_keep_connected`, from one (re)start to the next."""
         self._awake = asyncio.Event()
         """Set when a sleeping `_keep_connected` shall look again before its time."""
-        self._closed_at = float("-inf")
         self._linger: asyncio.TimerHandle | None = None
+        """Runs while a connection of `connect: onOpen` outlives the last close."""
         self._first_attempt: asyncio.TimerHandle | None = None
         """Runs while what was written right after open waits; see `_FIRST_ATTEMPT_GRACE`."""
         self._held = HeldBytes(_HOLD_SIZE)
@@ -107,9 +107,11 @@ class Relay:
             for timer in (self._linger, self._first_attempt, self._hold_timer):
                 if timer is not None:
                     timer.cancel()
+            self._linger = self._first_attempt = self._hold_timer = None
             self._remove_link(port)
             port.close()
             self._port = None
+            self._device_paused = False
             self.status.application_open = False
 
     def update(self, config: PortConfig) -> None:
@@ -333,10 +335,9 @@ class Relay:
         """See `VirtualPortEvents`."""
         self.status.application_open = False
         self.status.discarded.closed += unread
-        self._closed_at = self._loop.time()
         if self._linger is not None:
             self._linger.cancel()
-        self._linger = self._loop.call_later(_LINGER, self._look_again)
+        self._linger = self._loop.call_later(_LINGER, self._end_linger)
         self._on_change()
 
     def remote_lost(self, error: RemoteError) -> None:
@@ -346,10 +347,12 @@ class Relay:
 
     def _wanted(self) -> bool:
         return (
-            self._config.connect is Connect.ALWAYS
-            or self.status.application_open
-            or self._loop.time() < self._closed_at + _LINGER
+            self._config.connect is Connect.ALWAYS or self.status.application_open or self._linger is not None
         )
+
+    def _end_linger(self) -> None:
+        self._linger = None
+        self._look_again()
 
     def _look_again(self) -> None:
         if self._lost is not None and not self._lost.done() and not self._wanted():

@@ -415,3 +415,41 @@ async def test_a_defect_in_one_port_is_logged_and_the_port_starts_again(
     await until(lambda: not defects)
     await until(lambda: "unexpected error" in caplog.text)
     await ports.reaches(State.RETRYING)
+
+
+async def test_a_port_that_a_defect_ended_while_it_held_the_device_back_reads_it_again(
+    tmp_path: Path, links: LinkDirectory, watches: Inotify, caplog: pytest.LogCaptureFixture
+) -> None:
+    defects: list[Exception] = []
+
+    def fail_once(_name: str) -> None:
+        if defects:
+            raise defects.pop()
+
+    supervisor = Supervisor(links, watches, fail_once)
+    ports = Ports(supervisor, tmp_path)
+    async with serving() as server:
+        await ports.configure(tcp_port=server.port)
+        slave = ports.open()
+        await until(lambda: ports.status.application_open)
+        client = await server.clients.get()
+        client.setblocking(False)
+        blocked = 0
+        while blocked < 20:
+            try:
+                client.send(bytes(4096))
+                blocked = 0
+            except BlockingIOError:
+                blocked += 1
+                await asyncio.sleep(0.005)
+        defects.append(RuntimeError("a defect"))
+        reset(client)
+        client = await server.clients.get()
+        assert "a defect" in caplog.text
+        os.close(slave)
+        slave = ports.open()
+        await until(lambda: ports.status.application_open)
+        client.sendall(b"flows again")
+        assert await read(slave, 11) == b"flows again"
+        os.close(slave)
+    await supervisor.stop()
