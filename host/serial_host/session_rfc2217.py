@@ -120,8 +120,12 @@ class Rfc2217Session(Session):
         self._flush()
 
     def buffer_updated(self, nbytes: int) -> None:
+        data = bytes(self._buffer[:nbytes])
+        if self._connection.is_plain(data) and not (self._work or self._events or self._refused):
+            self._owner.write(data)  # what most calls come to, the short way
+            return
         try:
-            events = self._connection.receive_data(bytes(self._buffer[:nbytes]))
+            events = self._connection.receive_data(data)
         except RemoteProtocolError as error:
             self._take(error.events)
             self.close(f"it broke the protocol: {error}")
@@ -328,7 +332,7 @@ class Rfc2217Session(Session):
 
     async def _change_line(self, line: LineSettings, command: LineCommand) -> None:
         await self._port.set_line(line)
-        self._log.info("client %s set the line to %s", self.peer, self._port.line)
+        self._log.debug("client %s set the line to %s", self.peer, self._port.line)
         self._reply(line_answer(self._port.line, command))
 
     def _control(self, command: SetControl) -> Coroutine[None, None, None] | None:
