@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from serial_relay import __version__
@@ -45,7 +45,8 @@ class Service:
         """The newest that is not acted upon yet."""
         self._document_arrived = asyncio.Event()
         self._report_due = asyncio.Event()
-        self._warnings: tuple[str, ...] = ()
+        self._findings: Collection[str] = ()
+        """Of the last document, so that the next one's log has only news."""
         self._report_interval = DEFAULT_REPORT_INTERVAL
 
     @property
@@ -123,12 +124,13 @@ class Service:
 
     def _log_findings(self, desired: Desired) -> None:
         # A fault of the top level's `host` is also that of each port that relies on it: said once.
-        for fault in dict.fromkeys((*desired.faults, *desired.port_faults.values())):
-            log.error("desired properties: %s must be %s", fault.path, fault.expected)
-        for warning in desired.warnings:
-            if warning not in self._warnings:
-                log.warning("desired properties: %s", warning)
-        self._warnings = desired.warnings
+        faults = dict.fromkeys((*desired.faults, *desired.port_faults.values()))
+        findings = {f"{fault.path} must be {fault.expected}": logging.ERROR for fault in faults}
+        findings |= dict.fromkeys(desired.warnings, logging.WARNING)
+        for finding in findings:
+            if finding not in self._findings:
+                log.log(findings[finding], "desired properties: %s", finding)
+        self._findings = findings.keys()
 
     def _port_changed(self, _name: str) -> None:
         self._reporter.mark_changed(time.monotonic())
