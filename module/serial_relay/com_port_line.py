@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
+
+from pydantic.alias_generators import to_camel
 
 from rfc2217 import (
     ComPortCommand,
@@ -73,3 +75,12 @@ def with_answer(line: ActualLine, answer: ComPortCommand) -> ActualLine:
         case SetControl(control) if control.request is Control.REQUEST_FLOW:
             return replace(line, flow_control=_FLOW_CONTROL_NAMES.get(control))
     return line
+
+
+def in_words(command: ComPortCommand) -> str:
+    """Give a setting with the name that it has in the twin: `baudRate 9600`."""
+    line = with_answer(ActualLine(), command)
+    for field in fields(line):
+        if (value := getattr(line, field.name)) is not None:
+            return f"{to_camel(field.name)} {value}"
+    return str(command)

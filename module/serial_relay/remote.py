@@ -233,6 +233,10 @@ async def connect(loop: asyncio.AbstractEventLoop, host: str, port: int) -> tupl
         try:
             async with asyncio.timeout(timeout):
                 await loop.sock_connect(connection, address)
+            if connection.getsockname() == connection.getpeername():
+                # Nobody listens on a port of this machine's own outgoing range, and TCP's simultaneous open
+                # has connected the socket to itself.
+                raise ConnectionRefusedError(errno.ECONNREFUSED, "")  # noqa: TRY301
         except TimeoutError:
             connection.close()
             failure = RemoteError(

@@ -41,7 +41,7 @@ from rfc2217 import (
     Signature,
 )
 from serial_relay import __version__, heartbeat
-from serial_relay.com_port_line import ASKING, change_requests, opening_requests, with_answer
+from serial_relay.com_port_line import ASKING, change_requests, in_words, opening_requests, with_answer
 from serial_relay.desired import LineSettings
 from serial_relay.desired_syntax import escaped
 from serial_relay.remote import RawRemote, RemoteError, RemoteEvents
@@ -295,7 +295,9 @@ class Rfc2217Remote:
             return  # an older request's answer
         wish = self._wishes.pop(answer.subject, answer)
         if wish != answer:
-            log.warning("%s: asked for %s, the real port has %s", self.address, wish, answer)
+            log.warning(
+                "%s: asked for %s, the real port has %s", self.address, in_words(wish), in_words(answer)
+            )
 
     def _modem_notified(self, state: rfc2217.ModemState) -> None:
         modem = ModemState(

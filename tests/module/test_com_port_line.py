@@ -19,7 +19,7 @@ from rfc2217 import (
     SetStopSize,
     StopSize,
 )
-from serial_relay.com_port_line import ASKING, change_requests, opening_requests, with_answer
+from serial_relay.com_port_line import ASKING, change_requests, in_words, opening_requests, with_answer
 from serial_relay.desired import LineSettings
 from serial_relay.status import ActualLine
 
@@ -95,3 +95,10 @@ def test_only_what_changes_is_requested(
 )
 def test_answers_without_a_meaning_for_the_line_say_nothing(answer: ComPortCommand) -> None:
     assert with_answer(ActualLine(), answer) == ActualLine()
+
+
+def test_a_setting_in_words_has_the_twins_names() -> None:
+    assert in_words(SetBaudRate(9600)) == "baudRate 9600"
+    assert in_words(SetParity(Parity.EVEN)) == "parity even"
+    assert in_words(SetStopSize(StopSize.ONE_AND_A_HALF)) == "stopBits 1.5"
+    assert in_words(SetControl(Control.FLOW_HARDWARE)) == "flowControl rtsCts"

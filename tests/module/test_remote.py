@@ -4,6 +4,8 @@ import asyncio
 import os
 import resource
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -83,6 +85,29 @@ async def test_without_a_descriptor_to_be_had_an_attempt_fails_as_any_other() ->
             await connect(asyncio.get_running_loop(), "127.0.0.1", 1)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_a_connection_to_itself_is_refused() -> None:
+    """A socket bound to the port that it dials connects to itself: here every outgoing port is that one."""
+    if os.geteuid() != 0:
+        pytest.skip("a network namespace needs root")
+    code = (
+        "import asyncio; from serial_relay.remote import connect, RemoteError\n"
+        "async def main():\n"
+        "    try: await connect(asyncio.get_running_loop(), '127.0.0.1', 40001)\n"
+        "    except RemoteError as error: print(error.code)\n"
+        "asyncio.run(main())\n"
+    )
+    range_ = "/proc/sys/net/ipv4/ip_local_port_range"
+    script = f'ip link set lo up; echo 40001 40001 > {range_}; exec {sys.executable} -c "$0"'
+    done = await asyncio.to_thread(
+        subprocess.run,
+        ["unshare", "--net", "sh", "-c", script, code],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "connectionRefused", done.stderr
 
 
 async def test_a_name_that_does_not_exist() -> None:

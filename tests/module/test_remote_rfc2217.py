@@ -130,7 +130,7 @@ async def test_the_host_answers_what_is_and_not_what_was_asked(
         await until(lambda: ports.status.round_trip_seconds)
         warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
         assert warnings == [
-            f"127.0.0.1:{host.port}: asked for SetBaudRate(value=128000), the real port has SetBaudRate(value=115200)"
+            f"127.0.0.1:{host.port}: asked for baudRate 128000, the real port has baudRate 115200"
         ]
 
 
