@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import functools
+import io
 import json
 import logging
 import signal
@@ -34,6 +35,9 @@ _log = logging.getLogger("serial_host")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit status: 0 done, 1 failed, 2 wrong arguments or configuration."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # The name of a device may hold what the code page of a pipe does not.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return int(options.command(options))
     except config.ConfigError as error:

@@ -243,5 +243,14 @@ def test_list_answers_for_people_and_programs(command_line: CommandLine) -> None
     assert all({"device", "description", "vid", "pid", "serial", "location"} <= port.keys() for port in ports)
 
 
+def test_a_name_that_the_output_cannot_hold_is_escaped(command_line: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "ports.toml"
+    file.write_text('[[ports]]\ndevice = "Ger\u00e4t"\ntcp_port = 5002\n', encoding="utf-8")
+    command_line.environment["PYTHONIOENCODING"] = "ascii"
+    checked = command_line.run("check", file)
+    assert checked.returncode == 0, checked.stderr
+    assert checked.stdout.startswith("Ger\\xe4t: TCP port 5002")
+
+
 def test_the_version_is_told(command_line: CommandLine) -> None:
     assert command_line.run("--version").stdout == f"serial_host {serial_host.__version__}\n"
