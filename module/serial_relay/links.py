@@ -80,16 +80,10 @@ class LinkDirectory:
             raise LinkError(f"cannot make the link {self.path(name)}: {error.strerror}") from error
 
     def remove(self, name: str, target: Path) -> None:
-        """Remove the link if it still leads to `target`; another port may have taken the name over.
-
-        What the directory refuses is a warning: the port that is to end has to end all the same.
-        """
+        """Remove the link if it still leads to `target`; another port may have taken the name over."""
         middle = self._ours / name
         if _read_link(middle) == os.path.relpath(target, self._ours):
-            try:
-                self._remove(name)
-            except OSError as error:
-                log.warning("cannot remove the link %s: %s", self.path(name), error.strerror)
+            self._remove(name)
 
     def close(self) -> None:
         """Give the directory up; it is removed when it is empty."""
@@ -105,11 +99,15 @@ class LinkDirectory:
             self._remove(entry.name)
 
     def _remove(self, name: str) -> None:
-        if self._is_ours(name):
-            self.path(name).unlink(missing_ok=True)
-        middle = self._ours / name
-        if middle.is_symlink():
-            middle.unlink(missing_ok=True)
+        """Remove both steps; a refusal is a warning: a port that is to end, or a start, has to go on all the same."""
+        try:
+            if self._is_ours(name):
+                self.path(name).unlink(missing_ok=True)
+            middle = self._ours / name
+            if middle.is_symlink():
+                middle.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("cannot remove the link %s: %s", self.path(name), error.strerror)
 
 
 def _read_link(path: Path) -> str | None:
