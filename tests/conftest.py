@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
 NOT_TO_BE_HAD = ("the published IoT Edge schemas are not at",)
 """How the reasons begin that are good in CI too: those schemas are not this project's to hand on."""
+
+ENFORCED = bool(os.environ.get("CI")) and sys.platform != "win32"
+"""Not on Windows' Python, where ptys and signals are lacking: what is skipped there, tests/windows prints."""
 
 _skipped: list[str] = []
 
@@ -29,12 +33,12 @@ def _note(report: pytest.TestReport | pytest.CollectReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if _skipped and os.environ.get("CI") and session.exitstatus == pytest.ExitCode.OK:
+    if _skipped and ENFORCED and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _skipped and os.environ.get("CI"):
+    if _skipped and ENFORCED:
         terminalreporter.section("skipped, which CI does not allow", red=True)
         for line in _skipped:
             terminalreporter.line(line)
