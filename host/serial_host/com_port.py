@@ -129,6 +129,8 @@ class SerialComPort:
         return not self._pump.written
 
     async def drain(self) -> None:
+        if self.drained:
+            return
         loop = asyncio.get_running_loop()
         started = progressed = loop.time()
         before = 0
