@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import Protocol
 
 READ_SIZE = 4096
@@ -17,9 +18,6 @@ READ_SIZE = 4096
 
 class ChannelEvents(Protocol):
     """What a channel tells its owner; every call comes from the event loop."""
-
-    def data_received(self, data: bytes) -> None:
-        """Take the bytes just read, never empty."""
 
     def channel_ended(self, error: OSError | None) -> None:
         """No more will be read: end of file (None) or an error of `read` or `write`. Said once until reopened."""
@@ -34,9 +32,17 @@ class ChannelEvents(Protocol):
 class ByteChannel:
     """Reads from and writes to a descriptor that the caller owns and closes, after `stop`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, events: ChannelEvents) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        fd: int,
+        deliver: Callable[[bytes], None],
+        events: ChannelEvents,
+    ) -> None:
+        """Call `deliver` with the bytes just read, never empty; of the rest tell `events`."""
         self._loop = loop
         self._fd = fd
+        self._deliver = deliver
         self._events = events
         self._reading = False
         self._unwritten = b""
@@ -105,7 +111,7 @@ class ByteChannel:
             self._end(error)
             return
         if data:
-            self._events.data_received(data)
+            self._deliver(data)
         else:
             self._end(None)
 

@@ -79,7 +79,9 @@ class PtyPair:
             os.close(self._open_slave())  # a master hangs up only after the first close
             self._poll = select.poll()
             self._poll.register(self._master, 0)
-            self._channel = ByteChannel(loop, self._master, self)
+            self._channel = ByteChannel(loop, self._master, self._data_received, self)
+            self.write = self._channel.write
+            """Hand bytes of the device to the application; only while one has the port open."""
             self._watch = watches.watch(
                 self.slave,
                 inotify.IN_OPEN | inotify.IN_CLOSE_WRITE | inotify.IN_CLOSE_NOWRITE,
@@ -121,10 +123,6 @@ class PtyPair:
             self._follower.stop()
             self._follower = None
 
-    def write(self, data: bytes) -> None:
-        """Hand bytes of the device to the application; only while one has the port open."""
-        self._channel.write(data)
-
     def pause_reading(self) -> None:
         """Take nothing more from the application."""
         self._paused = True
@@ -160,8 +158,7 @@ class PtyPair:
             self._set_idle_termios()
             self._read_on()
 
-    def data_received(self, data: bytes) -> None:
-        """See `ChannelEvents`."""
+    def _data_received(self, data: bytes) -> None:
         if self._follower is not None:
             data = self._follower.unpack(data)
             if not data:

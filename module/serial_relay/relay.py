@@ -228,7 +228,7 @@ class Relay:
         self._set_state(State.CONNECTED)
         self._end_first_attempt()
         for data in self._held.take():
-            self._send(remote, data)
+            self.application_data(data)
 
     def _disconnected(self) -> None:
         """Come back from a connection or an attempt, whichever way it ended."""
@@ -246,7 +246,8 @@ class Relay:
     def application_data(self, data: bytes) -> None:
         """See `VirtualPortEvents`."""
         if self._remote is not None:
-            self._send(self._remote, data)
+            self.status.bytes_to_device += len(data)
+            self._remote.write(data)
         elif self._first_attempt is not None or self._config.while_disconnected is WhileDisconnected.HOLD:
             now = self._loop.time()
             self.status.discarded.overrun += self._held.add(data, now + _HOLD_TIME)
@@ -254,10 +255,6 @@ class Relay:
                 self._hold_timer = self._loop.call_later(_HOLD_TIME, self._expire_held)
         else:
             self.status.discarded.disconnected += len(data)
-
-    def _send(self, remote: Remote, data: bytes) -> None:
-        self.status.bytes_to_device += len(data)
-        remote.write(data)
 
     def pause_application(self) -> None:
         """See `RemoteEvents`."""
@@ -273,11 +270,12 @@ class Relay:
 
     def device_data(self, data: bytes) -> None:
         """See `RemoteEvents`."""
-        self.status.bytes_from_device += len(data)
-        if self._port is not None and self._port.application_open:
+        status = self.status
+        status.bytes_from_device += len(data)
+        if status.application_open and self._port is not None:
             self._port.write(data)
         else:
-            self.status.discarded.closed += len(data)
+            status.discarded.closed += len(data)
 
     def pause_device(self) -> None:
         """See `VirtualPortEvents`."""

@@ -112,10 +112,10 @@ class RawRemote:
         self._loop = loop
         self._socket = connection
         self._events = events
-        self._channel = ByteChannel(loop, connection.fileno(), self)
+        self._channel = ByteChannel(loop, connection.fileno(), events.device_data, self)
         self._paused = False
-        self._written = 0
-        """Since the last look at the send queue."""
+        self._unwatched = 0
+        """Bytes that may still be written before the send queue is looked at; 0 while no watch runs."""
         self._watch: asyncio.TimerHandle | None = None
         self.address = address
         self._channel.resume_reading()
@@ -128,12 +128,12 @@ class RawRemote:
     def write(self, data: bytes) -> None:
         """Send now what the kernel takes; see `Remote`."""
         self._channel.write(data)
-        self._written += len(data)
-        if self._written >= _UNSENT_LIMIT:
-            self._written = 0
+        self._unwatched -= len(data)
+        if self._unwatched < 0:
+            self._unwatched = _UNSENT_LIMIT
+            self._keep_watch()
             if self._queued(_SIOCOUTQNSD) >= _UNSENT_LIMIT:
                 self._channel.wait_until_writable()
-        self._keep_watch()
 
     def pause_reading(self) -> None:
         """See `Remote`."""
@@ -154,10 +154,6 @@ class RawRemote:
         lost = self._channel.unwritten + self._queued(termios.TIOCOUTQ)
         self._socket.close()
         return lost
-
-    def data_received(self, data: bytes) -> None:
-        """See `ChannelEvents`."""
-        self._events.device_data(data)
 
     def channel_ended(self, error: OSError | None) -> None:
         """See `ChannelEvents`."""
@@ -189,6 +185,7 @@ class RawRemote:
         An idle connection is watched by keepalive alone, which costs this process nothing.
         """
         self._watch = None
+        self._unwatched = 0
         waiting = self._channel.unwritten > 0 or self._queued(termios.TIOCOUTQ) > 0
         if not waiting and not self._paused:
             return

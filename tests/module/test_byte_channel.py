@@ -19,7 +19,7 @@ class Recorder:
         self.ended: list[OSError | None] = []
         self.paused = False
 
-    def data_received(self, data: bytes) -> None:
+    def take(self, data: bytes) -> None:
         self.data += data
         self.largest = max(self.largest, len(data))
 
@@ -51,7 +51,7 @@ Pair = tuple[socket.socket, socket.socket]
 async def test_what_arrives_is_delivered_in_bounded_pieces(pair: Pair) -> None:
     ours, theirs = pair
     recorder = Recorder()
-    channel = ByteChannel(asyncio.get_running_loop(), ours.fileno(), recorder)
+    channel = ByteChannel(asyncio.get_running_loop(), ours.fileno(), recorder.take, recorder)
     sent = os.urandom(3 * READ_SIZE + 1)
     theirs.sendall(sent)
     channel.resume_reading()
@@ -65,7 +65,7 @@ async def test_what_arrives_is_delivered_in_bounded_pieces(pair: Pair) -> None:
 async def test_paused_reading_leaves_the_bytes_with_the_kernel(pair: Pair) -> None:
     ours, theirs = pair
     recorder = Recorder()
-    channel = ByteChannel(asyncio.get_running_loop(), ours.fileno(), recorder)
+    channel = ByteChannel(asyncio.get_running_loop(), ours.fileno(), recorder.take, recorder)
     channel.resume_reading()
     channel.pause_reading()
     theirs.sendall(b"later")
@@ -79,7 +79,7 @@ async def test_paused_reading_leaves_the_bytes_with_the_kernel(pair: Pair) -> No
 async def test_back_pressure_keeps_every_byte_in_order(pair: Pair) -> None:
     ours, theirs = pair
     recorder = Recorder()
-    channel = ByteChannel(asyncio.get_running_loop(), ours.fileno(), recorder)
+    channel = ByteChannel(asyncio.get_running_loop(), ours.fileno(), recorder.take, recorder)
     sent = bytearray()
     while not recorder.paused:
         piece = os.urandom(READ_SIZE)
@@ -103,7 +103,7 @@ async def test_back_pressure_keeps_every_byte_in_order(pair: Pair) -> None:
 async def test_dropping_what_is_unwritten_counts_it_and_resumes(pair: Pair) -> None:
     ours, _theirs = pair
     recorder = Recorder()
-    channel = ByteChannel(asyncio.get_running_loop(), ours.fileno(), recorder)
+    channel = ByteChannel(asyncio.get_running_loop(), ours.fileno(), recorder.take, recorder)
     while not recorder.paused:
         channel.write(bytes(READ_SIZE))
     unwritten = channel.unwritten
@@ -116,7 +116,7 @@ async def test_dropping_what_is_unwritten_counts_it_and_resumes(pair: Pair) -> N
 async def test_end_of_file_is_said_once_after_the_last_byte(pair: Pair) -> None:
     ours, theirs = pair
     recorder = Recorder()
-    channel = ByteChannel(asyncio.get_running_loop(), ours.fileno(), recorder)
+    channel = ByteChannel(asyncio.get_running_loop(), ours.fileno(), recorder.take, recorder)
     channel.resume_reading()
     theirs.sendall(b"last words")
     theirs.close()
@@ -129,7 +129,7 @@ async def test_end_of_file_is_said_once_after_the_last_byte(pair: Pair) -> None:
 async def test_a_failed_write_keeps_count_of_what_was_not_sent(pair: Pair) -> None:
     ours, theirs = pair
     recorder = Recorder()
-    channel = ByteChannel(asyncio.get_running_loop(), ours.fileno(), recorder)
+    channel = ByteChannel(asyncio.get_running_loop(), ours.fileno(), recorder.take, recorder)
     theirs.close()
     channel.write(b"nobody reads this")
     assert channel.unwritten == len(b"nobody reads this")
