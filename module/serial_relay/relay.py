@@ -176,7 +176,7 @@ class Relay:
     async def _keep_connected(self, port: PtyPair, config: PortConfig) -> None:
         """Connect, relay until the connection is lost, wait a little, and again."""
         backoff = Backoff(_FIRST_RETRY, _LINK_RETRY_CAP)
-        while self._link != self._config.link and not self._place_link(port):
+        while not self._place_link(port):  # each time: somebody may have removed it
             await self._sleep(backoff.next_delay())
         backoff = Backoff(_FIRST_RETRY, _RETRY_CAP)
         self._set_state(State.CONNECTING)

@@ -24,9 +24,8 @@ def machine() -> str:
     names = [line.split(":", 1)[1].strip() for line in cpuinfo if line.startswith("model name")]
     model = names[0] if names else platform.machine()
     today = dt.datetime.now(tz=dt.UTC).date()
-    return (
-        f"{today}, Linux {platform.release()}, {os.cpu_count()} x {model}, Python {platform.python_version()}"
-    )
+    kernel = ".".join(platform.release().split(".")[:2])
+    return f"{today}, Linux {kernel}, {os.cpu_count()} x {model}, Python {platform.python_version()}"
 
 
 def table(title: str, rows: Sequence[Row]) -> Table:
@@ -89,8 +88,10 @@ def picture(path: Path, distributions: Distributions, sections: Mapping[str, Seq
         ylim=(0, 1),
         title="Request and response",
     )
+    left.set_xticks([25, 50, 100, 200, 400, 800], ["25", "50", "100", "200", "400", "800"])
+    left.minorticks_off()
     left.grid(visible=True, alpha=0.3)
-    left.legend(loc="lower right", fontsize=8)
+    left.legend(loc="upper left", fontsize=8)
 
     labels: list[str] = []
     for title, rows in sections.items():

@@ -327,6 +327,18 @@ async def test_restart_connects_anew(ports: Ports) -> None:
             ports.supervisor.set_modem_lines("a", dtr=True, rts=None)
 
 
+async def test_restart_brings_a_removed_link_back(ports: Ports) -> None:
+    async with serving(echo) as server:
+        await ports.configure(tcp_port=server.port)
+        await ports.reaches(State.CONNECTED)
+        (ports.directory / "a").unlink()
+        ports.supervisor.restart("a")
+        await until((ports.directory / "a").is_symlink)
+        slave = ports.open()
+        assert await request(slave, b"again") == b"again"
+        os.close(slave)
+
+
 async def test_a_disabled_port_has_no_link_and_no_connection(ports: Ports) -> None:
     async with serving(echo) as server:
         await ports.configure(tcp_port=server.port, enabled=False)
