@@ -225,6 +225,7 @@ class Relay:
             remote.pause_reading()
         self.status.remote_address = remote.address
         self.status.connects += 1
+        self.com_port_changed()
         self._set_state(State.CONNECTED)
         self._end_first_attempt()
         for data in self._held.take():
@@ -303,8 +304,8 @@ class Relay:
             self._com_port.purge(received=received, transmitted=transmitted)
 
     def com_port_changed(self) -> None:
-        """See `ComPortEvents`."""
-        if self._com_port is not None:
+        """See `ComPortEvents`; what a host says of a port that cannot be used (yet) is not shown."""
+        if self._com_port is not None and self._remote is not None:
             self.status.line, self.status.modem = self._com_port.line, self._com_port.modem
             self._on_change()
 
