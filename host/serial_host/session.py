@@ -87,10 +87,17 @@ class Session(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=DEVICE_BOUND, low=0)
-        self._transport.pause_reading()
-        self._watch = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch_peer)
         self.local = ip_address(transport.get_extra_info("sockname")[0].partition("%")[0])
-        self._owner.session_started(self)
+        loop = asyncio.get_running_loop()
+        self._watch = loop.call_later(WATCH_SECONDS, self._watch_peer)
+        # Not at once: the transports of some CPython releases (3.11.2, Debian 12's, is one) and uvloop's begin to read
+        # after this call even if they were paused in it.
+        loop.call_soon(self._start)
+
+    def _start(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+            self._owner.session_started(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # the name is the base class's
         return self._buffer
