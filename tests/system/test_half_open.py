@@ -80,7 +80,7 @@ def far_host() -> Iterator[FarHost]:
 @pytest.fixture
 def relay(start_relay: StartRelay, start_program: StartProgram, far_host: FarHost) -> Relay:
     """A relay connected to an echo on the far host."""
-    start_program(*far_host.inside.split(), "socat", "TCP-LISTEN:5002,reuseaddr", "PIPE")
+    start_program(*far_host.inside.split(), "socat", "TCP-LISTEN:5002,fork,reuseaddr", "PIPE")
     relay = start_relay({"ttyVirtS0": {"tcpPort": 5002, "host": far_host.address}})
     relay.wait_for_status("ttyVirtS0", state="connected")
     return relay
