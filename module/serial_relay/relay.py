@@ -24,6 +24,7 @@ from serial_relay.remote import RawRemote, Remote, RemoteError, connect
 from serial_relay.remote_rfc2217 import Rfc2217Remote
 from serial_relay.status import ErrorCode, NotSupportedError, PortError, PortStatus, State
 from serial_relay.termios_map import ApplicationLine, wanted_line
+from serial_relay.virtual_port import VirtualPort
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Relay:
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
         self.status = PortStatus(State.CONNECTING, time.time(), str(links.path(config.link)))
-        self._port: PtyPair | None = None
+        self._port: VirtualPort | None = None
         self._link: str | None = None
         """The link in place."""
         self._device_paused = False
@@ -159,11 +160,11 @@ class Relay:
 
     # The steps of a life.
 
-    async def _open_port(self) -> PtyPair:
+    async def _open_port(self) -> VirtualPort:
         backoff = Backoff(_FIRST_RETRY, _LINK_RETRY_CAP)
         while True:
             try:
-                port = PtyPair(self._loop, self._watches, self)
+                port: VirtualPort = PtyPair(self._loop, self._watches, self)
             except OSError as error:
                 self._failed(RemoteError(ErrorCode.LINK, f"cannot make a pty: {error.strerror or error}"))
                 await self._sleep(backoff.next_delay())
@@ -173,7 +174,7 @@ class Relay:
                 self._port = port
                 return port
 
-    async def _keep_connected(self, port: PtyPair, config: PortConfig) -> None:
+    async def _keep_connected(self, port: VirtualPort, config: PortConfig) -> None:
         """Connect, relay until the connection is lost, wait a little, and again."""
         backoff = Backoff(_FIRST_RETRY, _LINK_RETRY_CAP)
         while not self._place_link(port):  # each time: somebody may have removed it
@@ -387,7 +388,7 @@ class Relay:
 
     # What the world sees.
 
-    def _place_link(self, port: PtyPair) -> bool:
+    def _place_link(self, port: VirtualPort) -> bool:
         """Put the configured link in place of the present one; a refusal is the port's last error."""
         link = self._config.link
         try:
@@ -402,7 +403,7 @@ class Relay:
         self._on_change()
         return True
 
-    def _remove_link(self, port: PtyPair) -> None:
+    def _remove_link(self, port: VirtualPort) -> None:
         if self._link is not None:
             self._links.remove(self._link, port.slave)
             self._link = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from serial_relay.termios_map import ApplicationLine
@@ -35,9 +36,11 @@ class VirtualPortEvents(Protocol):
 class VirtualPort(Protocol):
     """A serial port that applications open by its link."""
 
-    @property
-    def application_open(self) -> bool:
-        """An application has the port open."""
+    slave: Path
+    """The node that the link leads to."""
+
+    def set_owner(self, uid: int, gid: int, mode: int) -> None:
+        """Give the node its owner, group and mode; what the system refuses is a warning, not an error."""
 
     def follow_settings(self, *, enabled: bool) -> None:
         """Tell of what applications set, or not (any longer)."""
