@@ -198,8 +198,23 @@ class NotifyModemState(_StateCommand):
     value: ModemState | None = None
 
 
+class _EmptyCommand(ComPortCommand):
+    """A command that is all said by its code."""
+
+    __slots__ = ()
+
+    def payload(self) -> bytes:
+        """Give nothing."""
+        return b""
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Self | None:  # noqa: ARG003 - the signature of all commands
+        """Read nothing."""
+        return cls()
+
+
 @dataclass(frozen=True, slots=True)
-class FlowControlSuspend(ComPortCommand):
+class FlowControlSuspend(_EmptyCommand):
     """`IAC SB COM-PORT FLOWCONTROL-SUSPEND IAC SE` - the receiver shall send neither data nor commands.
 
     Some peers send and expect the client's code in both directions, so both codes are understood.
@@ -208,31 +223,13 @@ class FlowControlSuspend(ComPortCommand):
     CODE = 8
     ANSWERED = False
 
-    def payload(self) -> bytes:
-        """Give nothing."""
-        return b""
-
-    @classmethod
-    def from_payload(cls, payload: bytes) -> Self | None:  # noqa: ARG003 - the signature of all commands
-        """Read nothing."""
-        return cls()
-
 
 @dataclass(frozen=True, slots=True)
-class FlowControlResume(ComPortCommand):
+class FlowControlResume(_EmptyCommand):
     """`IAC SB COM-PORT FLOWCONTROL-RESUME IAC SE` - the receiver may send again."""
 
     CODE = 9
     ANSWERED = False
-
-    def payload(self) -> bytes:
-        """Give nothing."""
-        return b""
-
-    @classmethod
-    def from_payload(cls, payload: bytes) -> Self | None:  # noqa: ARG003 - the signature of all commands
-        """Read nothing."""
-        return cls()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -83,6 +84,19 @@ async def read(slave: int, size: int) -> bytes:
 async def request(slave: int, data: bytes) -> bytes:
     await asyncio.to_thread(os.write, slave, data)
     return await read(slave, len(data))
+
+
+async def send_until_blocked(client: socket.socket) -> None:
+    """Send until nothing takes more for a tenth of a second."""
+    client.setblocking(False)
+    blocked = 0
+    while blocked < 20:
+        try:
+            client.send(bytes(4096))
+            blocked = 0
+        except BlockingIOError:
+            blocked += 1
+            await asyncio.sleep(0.005)
 
 
 async def test_request_and_response(ports: Ports) -> None:
@@ -382,15 +396,7 @@ async def test_an_application_that_does_not_read_slows_the_host_across_a_reconne
         await until(lambda: ports.status.application_open)
         for _ in range(3):
             client = await server.clients.get()
-            client.setblocking(False)
-            blocked = 0
-            while blocked < 20:
-                try:
-                    client.send(bytes(4096))
-                    blocked = 0
-                except BlockingIOError:
-                    blocked += 1
-                    await asyncio.sleep(0.005)
+            await send_until_blocked(client)
             reset(client)
         client = await server.clients.get()
         # Only what one descriptor can hold was taken over from each connection: nothing piles up here.
@@ -445,15 +451,7 @@ async def test_a_port_that_a_defect_ended_while_it_held_the_device_back_reads_it
         slave = ports.open()
         await until(lambda: ports.status.application_open)
         client = await server.clients.get()
-        client.setblocking(False)
-        blocked = 0
-        while blocked < 20:
-            try:
-                client.send(bytes(4096))
-                blocked = 0
-            except BlockingIOError:
-                blocked += 1
-                await asyncio.sleep(0.005)
+        await send_until_blocked(client)
         defects.append(RuntimeError("a defect"))
         reset(client)
         client = await server.clients.get()
