@@ -27,7 +27,7 @@ bench: ## measure against socat and ser2net in the same run; writes docs/benchma
 
 bundle: ## the zip for the Windows host, in dist/
 	@tools/setup windows
-	@PYTHONPATH=host $(PYTHON) -m bundle
+	@PYTHONPATH=tools $(PYTHON) -m bundle
 
 test-container: ## build the image and run it as the deployment manifest says (root or sudo)
 	@tools/setup test

@@ -26,7 +26,7 @@ from rfc2217.com_port_option import (
     UnrecognizedCommand,
 )
 from rfc2217.com_port_values import Control, LineState, ModemState, Parity, Purge, StopSize
-from rfc2217.connection import ComPortAgreed, ComPortRefused, Connection, Event
+from rfc2217.connection import ComPortAgreed, ComPortRefused, Connection, Event, PeerFailed
 from rfc2217.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from rfc2217.signature import AccessServerSignature, DeviceState
 from rfc2217.telnet import Data, TelnetCode, TelnetCommand
@@ -50,6 +50,7 @@ __all__ = [
     "NotifyLineState",
     "NotifyModemState",
     "Parity",
+    "PeerFailed",
     "ProtocolError",
     "Purge",
     "PurgeData",

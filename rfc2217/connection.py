@@ -54,7 +54,17 @@ class ComPortRefused:
     """The peer does not have the com port option, or not any longer: data passes, commands cannot be sent."""
 
 
-Event = Data | TelnetCommand | ComPortAgreed | ComPortRefused | ComPortCommand | UnrecognizedCommand
+@dataclass(frozen=True, slots=True)
+class PeerFailed:
+    """The peer broke the protocol beyond repair: the last event of a connection, which is to be closed now."""
+
+    reason: str
+    """What the peer did, for people."""
+
+
+Event = (
+    Data | TelnetCommand | ComPortAgreed | ComPortRefused | ComPortCommand | UnrecognizedCommand | PeerFailed
+)
 
 _WELCOME = (Option.BINARY, Option.SUPPRESS_GO_AHEAD, Option.COM_PORT)
 _OFFERS = {
@@ -141,12 +151,10 @@ class Connection:
     def receive_data(self, data: bytes) -> list[Event]:
         """Decode what arrived. Next: act on each event, answer the requests among them, then `data_to_send`.
 
-        Raises:
-            RemoteProtocolError: the peer broke the protocol; its `events` are still to be acted on.
-            LocalProtocolError: the connection failed in that way before.
+        What arrives after `PeerFailed` has no meaning any more and gives no event.
         """
         if self._failed:
-            raise LocalProtocolError("the peer broke the protocol before, nothing more can be received")
+            return []
         if self.is_plain(data):
             return [Data(data)] if data else []
         events: list[Event] = []
@@ -155,8 +163,7 @@ class Connection:
                 self._receive(item, events)
         except RemoteProtocolError as error:
             self._failed = True
-            error.events = tuple(events)
-            raise
+            events.append(PeerFailed(str(error)))
         return events
 
     def send_data(self, data: bytes) -> None:

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rfc2217.connection import Event
-
 
 class ProtocolError(Exception):
     """Base of both errors; never raised itself."""
@@ -17,9 +12,4 @@ class LocalProtocolError(ProtocolError):
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer broke the protocol beyond repair: handle `events`, then close; the connection takes no more data."""
-
-    def __init__(self, message: str, events: tuple[Event, ...] = ()) -> None:
-        super().__init__(message)
-        self.events = events
-        """What was decoded before the violation, in the order it arrived."""
+    """The peer broke telnet's framing beyond repair; a `Connection` tells of it by the event `PeerFailed`."""

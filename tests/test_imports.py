@@ -1,4 +1,8 @@
-"""Who may import whom: the codec no IO and nothing but the standard library, the two applications never each other."""
+"""Who may import whom.
+
+The codec imports no IO and nothing but the standard library, the two applications never import each other, and inside
+each application a room imports only the rooms that stand below it in the table here.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,35 @@ IO_AND_CLOCKS = {
     "asyncio", "concurrent", "ctypes", "datetime", "fcntl", "io", "multiprocessing", "os", "pathlib", "pty", "select",
     "selectors", "signal", "socket", "socketserver", "ssl", "subprocess", "termios", "threading", "time", "tty",
 }  # fmt: skip
+
+
+VOCABULARY = "vocabulary"
+"""The files at the top of a package that hold configuration, status words and versions: every room may import them."""
+
+BELOW = {
+    "serial_relay": {
+        VOCABULARY: set(),
+        "plumbing": set(),
+        "virtual_port": {"plumbing"},
+        "remote": {"plumbing"},
+        "twin": {"plumbing"},
+        "port": {"plumbing", "virtual_port", "remote"},
+        "process": {"plumbing", "virtual_port", "port", "twin"},
+        "__main__": {"plumbing", "virtual_port", "twin", "process"},
+    },
+    "serial_host": {
+        VOCABULARY: set(),
+        "plumbing": set(),
+        "com_port": set(),
+        "configuration": set(),
+        "control": set(),
+        "listening": {"plumbing"},
+        "session": {"plumbing", "com_port"},
+        "serving": {"plumbing", "com_port", "listening", "session"},
+        "__main__": {"plumbing", "com_port", "configuration", "control", "serving"},
+    },
+}
+"""For each room the rooms that it may import besides itself and the vocabulary."""
 
 
 def imported(package: str) -> Iterator[tuple[Path, str]]:
@@ -83,7 +116,83 @@ def test_the_two_applications_never_import_each_other(package: str, other: str) 
 
 @pytest.mark.parametrize(
     ("package", "library", "importers"),
-    [("serial_host", "serial", 1), ("serial_relay", "azure", 1), ("serial_relay", "serial", 0)],
+    [("serial_host", "serial", 2), ("serial_relay", "azure", 1), ("serial_relay", "serial", 0)],
 )
 def test_a_library_has_one_importer(package: str, library: str, importers: int) -> None:
     assert len({file.name for file, name in imported(package) if top(name) == library}) <= importers
+
+
+def room_of(package: str, module: str) -> str:
+    """Give the room of a module's full name, `serial_relay.port.relay` -> `port`."""
+    parts = module.split(".")
+    if len(parts) == 1 or f"{parts[1]}.py" in {file.name for file in PACKAGES[package].glob("*.py")}:
+        return "__main__" if parts[1:2] == ["__main__"] else VOCABULARY
+    if (PACKAGES[package] / parts[1]).is_dir():
+        return parts[1]
+    return VOCABULARY  # a name of the package itself, such as `__version__`
+
+
+def module_of(package: str, file: Path) -> str:
+    """Give the full name of the module that a file holds."""
+    return ".".join((package, *file.relative_to(PACKAGES[package]).with_suffix("").parts))
+
+
+@pytest.mark.parametrize("package", BELOW)
+def test_a_room_imports_only_the_rooms_below_it(package: str) -> None:
+    wrong = set()
+    for file, name in imported(package):
+        if top(name) != package:
+            continue
+        importer, room = room_of(package, module_of(package, file)), room_of(package, name)
+        if room not in {importer, VOCABULARY} | BELOW[package][importer]:
+            wrong.add(f"{file.name} ({importer}) imports {name} ({room})")
+    assert not wrong
+
+
+@pytest.mark.parametrize("package", BELOW)
+def test_the_rooms_below_are_all_rooms_and_form_no_cycle(package: str) -> None:
+    folders = {path.parent.name for path in PACKAGES[package].glob("*/__init__.py")}
+    assert BELOW[package].keys() == folders | {VOCABULARY, "__main__"}
+    floors = list(BELOW[package])
+    for floor, room in enumerate(floors):
+        assert BELOW[package][room] <= set(floors[:floor]), f"{room} stands above what it imports"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_cycle_of_files(package: str) -> None:
+    """Also none that only type checkers see."""
+    files = {module_of(package, file) for file in PACKAGES[package].rglob("*.py")}
+    edges: dict[str, set[str]] = {module: set() for module in files}
+    for file, name in imported(package):
+        module = module_of(package, file)
+        if name in files and name != module:
+            edges[module].add(name)
+    while free := [module for module, needed in edges.items() if not needed]:
+        for module in free:
+            del edges[module]
+        for needed in edges.values():
+            needed.difference_update(free)
+    assert not edges, f"these files import each other: {sorted(edges)}"
+
+
+@pytest.mark.parametrize("package", ["serial_relay", "serial_host"])
+def test_the_vocabulary_parses_nothing_and_does_no_io(package: str) -> None:
+    allowed = {
+        "collections",
+        "dataclasses",
+        "datetime",
+        "enum",
+        "importlib",
+        "ipaddress",
+        "time",
+        "typing",
+        "__future__",
+    }
+    foreign = {
+        (file.name, name)
+        for file, name in imported(package)
+        if file.parent == PACKAGES[package]
+        and file.stem != "__main__"
+        and top(name) not in allowed | {package}
+    }
+    assert not foreign

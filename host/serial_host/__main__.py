@@ -17,13 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import serial_host
-from serial_host import config, control, log
-from serial_host.port import FlowControl, Parity
-from serial_host.server import Served, Server
-from serial_host.traffic import Traffic
+from serial_host import config
+from serial_host.configuration import config_file
+from serial_host.control import control
+from serial_host.line import FlowControl, Parity
+from serial_host.plumbing import log
+from serial_host.serving.server import Served, Server
+from serial_host.serving.traffic import Traffic
 
 if sys.platform == "win32":
-    from serial_host import console_windows
+    from serial_host.plumbing import console_windows
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -40,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return int(options.command(options))
-    except config.ConfigError as error:
+    except config_file.ConfigError as error:
         print(f"serial_host: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_USAGE
     except (control.NotRunningError, OSError) as error:
@@ -51,31 +54,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.config is not None:
         if options.device is not None or _port_keys(options):
-            raise config.ConfigError(
+            raise config_file.ConfigError(
                 "--config FILE holds all settings: expected no DEVICE, PORT or settings beside it"
             )
-        configuration = config.load(options.config)
+        configuration = config_file.load(options.config)
     elif options.device is None or options.tcp_port is None:
-        raise config.ConfigError(
+        raise config_file.ConfigError(
             "expected DEVICE and PORT, as in 'serial_host run COM3 5002', or --config FILE"
         )
     else:
         entry = {"device": options.device, "tcp_port": options.tcp_port, **_port_keys(options)}
-        configuration = config.Config((config.parse_port(entry, "", flags=True),))
-    from serial_host import com_port  # noqa: PLC0415  # a simulated port needs no pyserial
+        configuration = config.Config((config_file.parse_port(entry, "", flags=True),))
 
-    ports = [Served(port, com_port.opener(port)) for port in configuration.ports]
+    from serial_host.com_port import serial_port  # noqa: PLC0415  # a simulated port needs no pyserial
+
+    ports = [Served(port, serial_port.opener(port)) for port in configuration.ports]
     return _serve(options, ports, configuration.faults)
 
 
 def _simulate(options: argparse.Namespace) -> int:
-    from serial_host.simulate import loopback_plug, simulated  # noqa: PLC0415
+    from serial_host.com_port.simulated import loopback_plug, simulated  # noqa: PLC0415
 
     name = f"simulated-{options.kind}"
     entry = {"device": name, "tcp_port": options.tcp_port, **_port_keys(options)}
-    port = config.parse_port(entry, "", flags=True)
+    port = config_file.parse_port(entry, "", flags=True)
     if options.kind == "modbus":
-        from serial_host.simulate_modbus import ModbusDevice  # noqa: PLC0415
+        from serial_host.com_port.modbus_device import ModbusDevice  # noqa: PLC0415
 
         opener = simulated(name, port.line, ModbusDevice(options.address))
     else:
@@ -126,7 +130,7 @@ async def _answer_commands(server: Server) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    configuration = config.load(options.config)
+    configuration = config_file.load(options.config)
     for fault in configuration.faults:
         print(f"serial_host: {fault.message}", file=sys.stderr)  # noqa: T201
     if options.json:
@@ -150,9 +154,9 @@ def _check(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     import dataclasses  # noqa: PLC0415
 
-    from serial_host import com_port  # noqa: PLC0415
+    from serial_host.com_port.listing import present_ports  # noqa: PLC0415  # the other commands need no pyserial
 
-    ports = com_port.present_ports()
+    ports = present_ports()
     if options.json:
         _print(json.dumps({"ports": [dataclasses.asdict(port) for port in ports]}))
         return 0

@@ -1,45 +1,19 @@
-"""The host's TOML file, and the same keys as flags of `run` -> frozen port configurations.
+"""What a port shall be: the frozen configuration that the file's parser makes and that servers and sessions take.
 
-A file is `[[ports]]` tables and nothing else:
-
-    [[ports]]
-    device = "COM3"                         # or match = { vid = "0403", pid = "6001", serial = "A12345" }
-    tcp_port = 5002
-    listen = "vEthernet (Default Switch)"   # an interface's name or an address, or a list of them
-    baud_rate = 9600
-
-An entry that cannot be used is a `ConfigFault`; the others run. What makes the whole file unusable is a `ConfigError`.
+Nothing here reads a file or checks what people wrote: `configuration.config_file` does, before it makes a `PortConfig`.
 """
 
 from __future__ import annotations
 
-import difflib
-import ntpath
-import os
-import re
-import sys
-import tomllib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from serial_host.line import FlowControl, LineSettings, Parity
 
-from serial_host.port import FlowControl, LineSettings, Parity
-
-SHOWN = 60
-"""Characters of a faulty value that a message repeats at most."""
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 
 
 class Protocol(StrEnum):
@@ -56,68 +30,17 @@ class Open(StrEnum):
     ON_CLIENT = "on_client"
 
 
-def _hexadecimal(value: object) -> object:
-    if isinstance(value, str) and re.fullmatch(r"(0[xX])?[0-9a-fA-F]{1,4}", value):
-        return int(value, 16)
-    return value
+@dataclass(frozen=True, slots=True)
+class UsbMatch:
+    """Finds a USB adapter again under whatever name it has now; what is None may be anything."""
 
-
-def _sequence(value: object) -> object:
-    if isinstance(value, str):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _networks(value: object) -> object:
-    items = _sequence(value)
-    if not isinstance(items, tuple):
-        return value
-    return tuple(ip_network(item, strict=False) if isinstance(item, str) else item for item in items)
-
-
-def _stop_bits(value: float) -> float:
-    if value not in (1, 1.5, 2):
-        raise ValueError
-    return value
-
-
-def _enum(kind: type[StrEnum]) -> BeforeValidator:
-    return BeforeValidator(lambda value: kind(value) if isinstance(value, str) else value)
-
-
-def _one_of(kind: type[StrEnum]) -> str:
-    return "one of " + ", ".join(f'"{member}"' for member in kind)
-
-
-_UsbNumber = Annotated[int, BeforeValidator(_hexadecimal), Field(ge=0, le=0xFFFF)]
-_NonEmpty = Annotated[str, Field(min_length=1)]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class UsbMatch(_Frozen):
-    """Finds a USB adapter again under whatever name it has now; what is left out may be anything."""
-
-    vid: _UsbNumber | None = Field(
-        None, description='a USB vendor number, four hexadecimal digits as in "0403"'
-    )
-    pid: _UsbNumber | None = Field(
-        None, description='a USB product number, four hexadecimal digits as in "6001"'
-    )
-    serial: _NonEmpty | None = Field(
-        None, description="a serial number as 'serial_host list' shows it, a string"
-    )
-    location: _NonEmpty | None = Field(
-        None, description="a location as 'serial_host list' shows it, a string"
-    )
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> Self:
-        if self == UsbMatch.model_construct(vid=None, pid=None, serial=None, location=None):
-            raise ValueError("at least one of vid, pid, serial, location")
-        return self
+    vid: int | None = None
+    """USB vendor number, 0-0xFFFF."""
+    pid: int | None = None
+    """USB product number, 0-0xFFFF."""
+    serial: str | None = None
+    location: str | None = None
+    """Bus and hub ports, `1-4.2`."""
 
     def __str__(self) -> str:
         """Write `0403:6001 A12345 1-4.2`."""
@@ -127,41 +50,34 @@ class UsbMatch(_Frozen):
         )
 
 
-class PortConfig(_Frozen):
-    """One COM port and the TCP port that serves it."""
+@dataclass(frozen=True, slots=True)
+class PortConfig:
+    """One COM port and the TCP port that serves it; either `device` or `match` is given."""
 
-    device: _NonEmpty | None = Field(None, description='the name of a COM port, a string such as "COM3"')
-    match: UsbMatch | None = Field(
-        None, description='a table such as { vid = "0403", pid = "6001", serial = "A12345" }'
-    )
-    tcp_port: int = Field(ge=1, le=65535, description="a TCP port, a number from 1 to 65535")
-    listen: Annotated[tuple[_NonEmpty, ...], BeforeValidator(_sequence), Field(min_length=1)] | None = Field(
-        None, description="an interface's name or an address, or a list of them"
-    )
-    allow: Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)] | None = Field(
-        None, description='client addresses, such as ["172.16.0.0/12"]'
-    )
-    protocol: Annotated[Protocol, _enum(Protocol)] = Field(Protocol.RAW, description=_one_of(Protocol))
-    open: Annotated[Open, _enum(Open)] = Field(Open.ALWAYS, description=_one_of(Open))
-    take_over: bool = Field(default=False, description="true or false")
-    baud_rate: int = Field(9600, ge=1, le=2**32 - 1, description="bits per second, a number")
-    data_bits: Literal[5, 6, 7, 8] = Field(8, description="5, 6, 7 or 8")
-    parity: Annotated[Parity, _enum(Parity)] = Field(Parity.NONE, description=_one_of(Parity))
-    stop_bits: Annotated[float, AfterValidator(_stop_bits)] = Field(1, description="1, 1.5 or 2")
-    flow_control: Annotated[FlowControl, _enum(FlowControl)] = Field(
-        FlowControl.NONE, description=_one_of(FlowControl)
-    )
-    dtr: bool = Field(default=True, description="true or false, the state while the port is open")
-    rts: bool = Field(default=True, description="true or false, the state while the port is open")
-    rs485: bool = Field(default=False, description="true or false")
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if (self.device is None) == (self.match is None):
-            raise ValueError("either device or match")
-        if self.rs485 and self.flow_control is FlowControl.RTS_CTS:
-            raise ValueError('flow_control other than "rts_cts", because rs485 drives RTS itself')
-        return self
+    tcp_port: int
+    """1-65535."""
+    device: str | None = None
+    """Name of a COM port, `COM3`."""
+    match: UsbMatch | None = None
+    listen: tuple[str, ...] | None = None
+    """Interfaces' names or addresses; None: loopback, and on Windows the Hyper-V switches."""
+    allow: tuple[Network, ...] | None = None
+    """Client addresses; None: the networks of the listening interface."""
+    protocol: Protocol = Protocol.RAW
+    open: Open = Open.ALWAYS
+    take_over: bool = False
+    baud_rate: int = 9600
+    """Bits per second, 1-4294967295."""
+    data_bits: Literal[5, 6, 7, 8] = 8
+    parity: Parity = Parity.NONE
+    stop_bits: float = 1
+    """1, 1.5 or 2."""
+    flow_control: FlowControl = FlowControl.NONE
+    dtr: bool = True
+    """State of the line while the port is open."""
+    rts: bool = True
+    """State of the line while the port is open."""
+    rs485: bool = False
 
     @property
     def line(self) -> LineSettings:
@@ -176,7 +92,7 @@ class PortConfig(_Frozen):
 
 @dataclass(frozen=True, slots=True)
 class ConfigFault:
-    """An entry that cannot be used."""
+    """An entry of the configuration that cannot be used."""
 
     name: str
     """The entry's device, or its place in the file."""
@@ -190,126 +106,3 @@ class Config:
 
     ports: tuple[PortConfig, ...]
     faults: tuple[ConfigFault, ...] = ()
-
-
-class ConfigError(Exception):
-    """Nothing can run; the text is for people and names the place."""
-
-
-def load(path: Path) -> Config:
-    """Read a file.
-
-    Raises:
-        ConfigError: it cannot be read, is no TOML, has no `[[ports]]`, or none of them can be used.
-    """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: expected UTF-8 text, byte {error.start} is none") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: no TOML: {error}") from error
-    return parse(document, str(path))
-
-
-def parse(document: Mapping[str, Any], source: str) -> Config:
-    """Check a parsed file; `source` begins every message. Raises `ConfigError` as `load` does."""
-    entries = document.get("ports")
-    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise ConfigError(f"{source}: ports: expected one [[ports]] table for each COM port")
-    unknown = [key for key in document if key != "ports"]
-    if unknown:
-        raise ConfigError(
-            f"{source}: {unknown[0]}: unknown key; expected [[ports]] tables, with all keys inside them"
-        )
-    ports: list[PortConfig] = []
-    faults: list[ConfigFault] = []
-    for number, entry in enumerate(entries, start=1):
-        place = f"{source}: [[ports]] {number}"
-        try:
-            port = parse_port(entry, place)
-            _refuse_twice(port, ports, place)
-        except ConfigError as error:
-            device = entry.get("device")
-            faults.append(
-                ConfigFault(device if isinstance(device, str) else f"[[ports]] {number}", str(error))
-            )
-        else:
-            ports.append(port)
-    if not ports:
-        raise ConfigError("\n".join(fault.message for fault in faults))
-    return Config(tuple(ports), tuple(faults))
-
-
-def parse_port(entry: Mapping[str, Any], place: str, *, flags: bool = False) -> PortConfig:
-    """Check one entry; messages begin with `place` and, with `flags`, name keys as `run` spells them.
-
-    Raises:
-        ConfigError: one line for each key that is wrong.
-    """
-    try:
-        return PortConfig.model_validate(entry)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_messages(error, place, flags=flags))) from error
-
-
-def _messages(error: ValidationError, place: str, *, flags: bool) -> Sequence[str]:
-    messages: dict[str, str] = {}
-    for detail in error.errors(include_url=False):
-        keys = [str(key) for key in detail["loc"] if isinstance(key, str)]
-        path, model = [], PortConfig
-        for key in keys[:2]:
-            path.append(key)
-            if key == "match":
-                model = UsbMatch  # type: ignore[assignment]
-            else:
-                break
-        name = ".".join(path)
-        shown = f"--{name.replace('_', '-')}" if flags and name not in ("device", "tcp_port", "") else name
-        if detail["type"] == "missing":
-            text = f"is missing: expected {_description(model, path)}"
-        elif detail["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(path[-1], model.model_fields, n=1)
-            text = f"unknown key; {f'did you mean {near[0]}?' if near else 'expected one of ' + ', '.join(model.model_fields)}"
-        elif detail["type"] == "value_error" and (not path or path == ["match"]):
-            text = f"expected {detail['ctx']['error']}"
-        else:
-            text = f"expected {_description(model, path)}, not {_shown(detail['input'])}"
-        messages.setdefault(name, ": ".join(part for part in (place, shown, text) if part))
-    return list(messages.values())
-
-
-def _description(model: type[BaseModel], path: Sequence[str]) -> str:
-    field = model.model_fields.get(path[-1]) or PortConfig.model_fields[path[0]]
-    return field.description or ""
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN else text[:SHOWN] + "..."
-
-
-def _refuse_twice(port: PortConfig, others: Sequence[PortConfig], place: str) -> None:
-    for other in others:
-        if port.tcp_port == other.tcp_port:
-            raise ConfigError(
-                f"{place}: tcp_port: expected a port of its own, {port.tcp_port} already serves {other.name}"
-            )
-        same_device = (
-            port.device is not None
-            and other.device is not None
-            and (same_name(port.device) == same_name(other.device))
-        )
-        if same_device or (port.match is not None and port.match == other.match):
-            key = "device" if same_device else "match"
-            raise ConfigError(
-                f"{place}: {key}: expected a COM port of its own, {port.name} is already served at {other.tcp_port}"
-            )
-
-
-def same_name(device: str, *, windows: bool = sys.platform == "win32") -> str:
-    r"""Give the one spelling for all names of a COM port: `\\.\com3` and `COM3`, or a link and what it names."""
-    if windows:
-        return ntpath.normcase(device).removeprefix("\\\\.\\").upper()
-    return os.path.realpath(device)

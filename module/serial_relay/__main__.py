@@ -13,13 +13,14 @@ from pathlib import Path
 
 import uvloop
 
-from serial_relay import __version__, health, metrics
-from serial_relay import log as log_format
-from serial_relay.inotify import Inotify
-from serial_relay.links import LinkDirectory, LinkError
-from serial_relay.service import Service
-from serial_relay.settings import Settings, SettingsError, read_settings
-from serial_relay.twin import Twin
+from serial_relay import __version__
+from serial_relay.plumbing import log as log_format
+from serial_relay.plumbing.inotify import Inotify
+from serial_relay.process import health, metrics
+from serial_relay.process.service import Service
+from serial_relay.process.settings import Settings, SettingsError, read_settings
+from serial_relay.twin.twin import Twin
+from serial_relay.virtual_port.links import LinkDirectory, LinkError
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ environment:
   RuntimeLogLevel  fatal, error, warning, info or debug (info)
   ALLOWED_METHODS  direct methods that may be called, with commas between (all)
   METRICS_ADDRESS, METRICS_PORT  where Prometheus metrics are served (127.0.0.1, 9600; port 0: nowhere)
-  HEALTH_SOCKET    Unix socket that `python -m serial_relay.health` asks (none)
+  HEALTH_SOCKET    Unix socket that `python -m serial_relay.process.health` asks (none)
 """
 
 
@@ -112,10 +113,10 @@ async def _serve(settings: Settings, desired: Path | None, reported: Path | None
 def _twin(watches: Inotify, desired: Path | None, reported: Path | None) -> Twin:
     """Import only what is used: without IoT Edge its SDK need not be there, and takes no memory."""
     if desired is None:
-        from serial_relay.edge import EdgeTwin  # noqa: PLC0415
+        from serial_relay.twin.edge import EdgeTwin  # noqa: PLC0415
 
         return EdgeTwin()
-    from serial_relay.file_twin import FileTwin  # noqa: PLC0415
+    from serial_relay.twin.file_twin import FileTwin  # noqa: PLC0415
 
     return FileTwin(desired, reported, watches)
 

@@ -69,7 +69,7 @@ def test_it_says_what_it_is(image: str) -> None:
 
 def test_it_has_a_health_command(image: str) -> None:
     health = json.loads(podman("image", "inspect", "--format", "{{json .HealthCheck}}", image).stdout)
-    assert health["Test"] == ["CMD", "python3", "-m", "serial_relay.health"]
+    assert health["Test"] == ["CMD", "python3", "-m", "serial_relay.process.health"]
 
 
 def test_how_small_and_how_fast(image: str) -> None:
@@ -78,7 +78,7 @@ def test_how_small_and_how_fast(image: str) -> None:
     run_once(image, ["--entrypoint", "true"])
     container = time.monotonic() - started
     started = time.monotonic()
-    assert python(image, "import serial_relay.__main__, serial_relay.edge, azure.iot.device.aio") == ""
+    assert python(image, "import serial_relay.__main__, serial_relay.twin.edge, azure.iot.device.aio") == ""
     print(
         f"image {size(image) / 1e6:.0f} MB, of which the Debian base {base / 1e6:.0f} MB; a container that does"
         f" nothing {container:.2f} s, with all imports of the module {time.monotonic() - started:.2f} s"

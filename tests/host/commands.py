@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 from unittest.mock import patch
 
-from serial_host import control
+from serial_host.control import control
 from tests.host.running import PATIENCE
 
 ROOT = Path(__file__).parent.parent.parent

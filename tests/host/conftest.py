@@ -24,7 +24,7 @@ if sys.platform == "win32":
         "test_socat.py",
     ]
 else:
-    from tests.host.access_server import server, shim  # noqa: F401  # fixtures
+    from tests.host.session.access_server import server, shim  # noqa: F401  # fixtures
 
 
 def _open_descriptors() -> set[str]:

@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Self
 
-from serial_host import com_port, config
-from serial_host.interfaces import InterfaceAddress, Interfaces
-from serial_host.port import OpenComPort
-from serial_host.server import Served, Server
-from serial_host.simulate import loopback_plug, simulated
+from serial_host import config
+from serial_host.com_port.port import OpenComPort
+from serial_host.com_port.serial_port import opener
+from serial_host.com_port.simulated import loopback_plug, simulated
+from serial_host.configuration import config_file
+from serial_host.listening.interfaces import InterfaceAddress, Interfaces
+from serial_host.serving.server import Served, Server
 
 PATIENCE = 30.0
 """Seconds after which a condition counts as never true; generous, because the machine may be busy."""
@@ -51,7 +53,7 @@ def reserved_port() -> Iterator[int]:
 
 def echo_port(entry: Mapping[str, Any]) -> tuple[config.PortConfig, OpenComPort]:
     """Give a port with a loopback plug."""
-    port = config.parse_port({"device": "simulated", **entry}, "test")
+    port = config_file.parse_port({"device": "simulated", **entry}, "test")
     return port, simulated("simulated", port.line, loopback_plug)
 
 
@@ -142,8 +144,8 @@ class RunningServer:
 
 def serial_port(entry: Mapping[str, Any], *, threads: bool = False) -> tuple[config.PortConfig, OpenComPort]:
     """Give a port of the operating system."""
-    port = config.parse_port(entry, "test")
-    return port, com_port.opener(port, threads=threads)
+    port = config_file.parse_port(entry, "test")
+    return port, opener(port, threads=threads)
 
 
 class Client:

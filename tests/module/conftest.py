@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from serial_relay.inotify import Inotify
-from serial_relay.links import LinkDirectory
+from serial_relay.plumbing.inotify import Inotify
+from serial_relay.virtual_port.links import LinkDirectory
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rfc2217 import Connection, Data, RemoteProtocolError, Role, Signature
+from rfc2217 import Connection, Data, PeerFailed, Role, Signature
 from rfc2217.com_port_option import encode
 from rfc2217.telnet import Option, Subnegotiation, encode_command
 from tests.rfc2217.commands import COMMANDS
@@ -47,9 +47,8 @@ _PIECES = st.lists(
 def feed(connection: Connection, chunks: Sequence[bytes]) -> None:
     """Behave as an application that never answers, and look at what the connection keeps after each chunk."""
     for chunk in chunks:
-        try:
-            events = connection.receive_data(chunk)
-        except RemoteProtocolError:
+        events = connection.receive_data(chunk)
+        if events and isinstance(events[-1], PeerFailed):
             return
         assert all(event.data for event in events if isinstance(event, Data))
         assert len(connection._decoder.incomplete) <= MAX_SUBNEGOTIATION + 6

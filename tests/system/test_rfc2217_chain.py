@@ -14,7 +14,7 @@ import serial
 
 from tests.edgehub.hub import EdgeHub
 from tests.modem_shim.modem_shim import CD, CTS, DSR, DTR, RTS, ModemLines, ModemShim
-from tests.module.test_edge_service import Module
+from tests.module.twin.test_edge_service import Module
 from tests.system.conftest import OpenPort, StartRelay
 from tests.system.processes import Program, free_port, python_program, wait_for
 from tests.system.serial_lines import Device

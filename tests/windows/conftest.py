@@ -35,7 +35,7 @@ def build(folder: Path, *options: str | Path) -> subprocess.CompletedProcess[str
 def run_builder(*options: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "bundle", *map(str, options)],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "host")},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tools")},
         capture_output=True,
         text=True,
         check=False,

@@ -130,7 +130,7 @@ def test_every_module_of_ours_can_be_imported(wine: Wine, program_folder: Path) 
         for path in app.rglob("*.py")
         if not path.stem.endswith("_posix") and path.stem not in ("__main__", "com_port_descriptor")
     }
-    assert {"serial_host.com_port_windows", "rfc2217.connection"} <= names
+    assert {"serial_host.com_port.driver_windows", "rfc2217.connection"} <= names
     imports = f"import {', '.join(sorted(names))}, ssl, pymodbus.client; print('imported')"
     assert wine.run(program_folder / "runtime" / "python.exe", "-I", "-c", imports).stdout.splitlines() == [
         "imported"

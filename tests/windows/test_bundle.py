@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import re
@@ -14,7 +15,7 @@ import pytest
 from bundle import archive, contents, licences, pe, runtime, wheels
 from bundle.__main__ import HASHED_REQUIREMENTS, REQUIREMENTS, main
 from bundle.errors import BuildError
-from serial_host import config
+from serial_host.configuration import config_file
 
 TEXTS = sorted(contents.FOR_THE_ADMINISTRATOR.iterdir())
 
@@ -158,18 +159,18 @@ def test_the_readme_is_one_page() -> None:
 
 def test_the_sample_configuration_shows_each_setting_with_its_default() -> None:
     text = (contents.FOR_THE_ADMINISTRATOR / "serial-host.sample.toml").read_text()
-    [port] = config.parse(tomllib.loads(text), "sample").ports
+    [port] = config_file.parse(tomllib.loads(text), "sample").ports
     assert (port.device, port.tcp_port) == ("COM3", 5002)
 
     commented = dict(re.findall(r"^# (\w+) = (.+)$", text.split("# [[ports]]")[0], re.MULTILINE))
-    fields = type(port).model_fields
-    assert commented.keys() == fields.keys() - {"device", "match", "tcp_port"}
+    fields = {field.name for field in dataclasses.fields(port)}
+    assert commented.keys() == fields - {"device", "match", "tcp_port"}
     everything = text + "".join(f"{key} = {value}\n" for key, value in commented.items())
-    [shown] = config.parse(tomllib.loads(everything), "sample").ports
+    [shown] = config_file.parse(tomllib.loads(everything), "sample").ports
     examples = {"listen", "allow"}
-    assert shown == port.model_copy(update={key: getattr(shown, key) for key in examples})
+    assert shown == dataclasses.replace(port, **{key: getattr(shown, key) for key in examples})
 
-    [by_usb] = config.parse(
+    [by_usb] = config_file.parse(
         tomllib.loads(
             re.sub(
                 r"^# (?=(\[\[|match|tcp_port|baud|parity))",

@@ -17,18 +17,18 @@ SIDE_LOADED = ("iniconfig", "packaging", "pluggy", "pygments", "pytest", "pytest
 """For the tests only; the bundle has none of them."""
 
 NOT_FOR_WINDOWS = {
-    "test_half_open.py": "needs Linux' network namespaces",
-    "test_rfc2217_clients.py": "needs the clients of others: serialx, gensio",
-    "test_socat.py": "needs socat",
+    "serving/test_half_open.py": "needs Linux' network namespaces",
+    "session/test_rfc2217_clients.py": "needs the clients of others: serialx, gensio",
+    "serving/test_socat.py": "needs socat",
 }
 NO_PIPE_LIST = "wine cannot list named pipes, and so finds no running server without --pid"
 UNLIKE_WINDOWS = {
-    "test_main.py::test_stop_ends_the_server_and_waits_for_it": NO_PIPE_LIST,
-    "test_main.py::test_stop_without_a_server_says_so_and_is_no_failure": NO_PIPE_LIST,
-    "test_main.py::test_stop_asks_which_of_several_servers": NO_PIPE_LIST,
-    "test_main.py::test_status_shows_a_table": NO_PIPE_LIST,
-    "test_main.py::test_status_without_a_server_says_so": NO_PIPE_LIST,
-    "test_main.py::test_list_answers_for_people_and_programs": "wine's cfgmgr32 lacks what list_ports asks it",
+    "process/test_main.py::test_stop_ends_the_server_and_waits_for_it": NO_PIPE_LIST,
+    "process/test_main.py::test_stop_without_a_server_says_so_and_is_no_failure": NO_PIPE_LIST,
+    "process/test_main.py::test_stop_asks_which_of_several_servers": NO_PIPE_LIST,
+    "process/test_main.py::test_status_shows_a_table": NO_PIPE_LIST,
+    "process/test_main.py::test_status_without_a_server_says_so": NO_PIPE_LIST,
+    "process/test_main.py::test_list_answers_for_people_and_programs": "wine's cfgmgr32 lacks what list_ports asks it",
 }
 """Tests that fail under wine and would not on Windows, and why; `status` and `stop` by --pid are in test_chain."""
 
@@ -74,7 +74,7 @@ def test_the_hosts_tests_pass_on_windows_python(
         wine.windows_path(ROOT / "tests" / "host"),
         wine.windows_path(ROOT / "tests" / "rfc2217" / "test_pyserial.py"),
         *(f"--deselect=tests/host/{name}" for name in UNLIKE_WINDOWS),
-        *(f"--ignore={wine.windows_path(ROOT / 'tests' / 'host' / name)}" for name in NOT_FOR_WINDOWS),
+        *(f"--ignore={wine.windows_path(ROOT / 'tests' / 'host' / Path(name))}" for name in NOT_FOR_WINDOWS),
         timeout=240,
     )
     print(

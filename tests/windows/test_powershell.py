@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bundle.contents import FOR_THE_ADMINISTRATOR
-from serial_host import config
+from serial_host.configuration import config_file
 from tests.windows.powershell import Script, changes_something
 
 INSTALL, UNINSTALL, TASKS = (
@@ -217,5 +217,5 @@ def test_the_configuration_that_it_writes_serves_the_port() -> None:
     [block] = re.findall(r"WriteAllLines\(\$newConfig, @\((.+?)\)\)", source, re.DOTALL)
     lines = [line.strip().strip(",")[1:-1].replace("`", "") for line in block.strip().splitlines()]
     text = "\n".join(lines).replace("$Port", "COM7").replace("$TcpPort", "5009")
-    [port] = config.parse(tomllib.loads(text), "written").ports
+    [port] = config_file.parse(tomllib.loads(text), "written").ports
     assert (port.device, port.tcp_port) == ("COM7", 5009)

@@ -1,0 +1,1 @@
+"""COM ports: real ones of the operating system, and simulated ones."""

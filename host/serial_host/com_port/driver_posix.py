@@ -1,0 +1,118 @@
+"""What a terminal's driver says of a serial line on Linux: settings, modem lines, error counts.
+
+Ioctl numbers and structures as in Linux's `asm-generic/ioctls.h`, `asm-generic/termbits.h` and `linux/serial.h`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform == "win32":
+    raise ImportError("not for Windows")
+
+import errno
+import fcntl
+import struct
+import termios
+from typing import Literal
+
+from serial_host.line import FlowControl, LineErrors, LineSettings, ModemLines, Parity
+
+_TCGETS2 = 0x802C542A
+_TERMIOS2 = struct.Struct("=4IB19s2I")
+_CMSPAR = 0o10000000000
+_TIOCGICOUNT = 0x545D
+_ICOUNTER = struct.Struct("=11i36x")
+
+_DATA_BITS: dict[int, Literal[5, 6, 7, 8]] = {termios.CS5: 5, termios.CS6: 6, termios.CS7: 7, termios.CS8: 8}
+_NOT_FOR_THIS_TERMINAL = (errno.ENOTTY, errno.EINVAL, errno.EIO)
+"""What a pseudo-terminal, or a driver without the feature, answers; a vanished device fails at the next read."""
+
+
+class Driver:
+    """Asks the driver behind a terminal's file descriptor."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._errors_before = LineErrors()
+        self._errors_before = self.line_errors()
+
+    def line(self) -> LineSettings:
+        """Give the settings in force, arbitrary baud rates included. Raises `OSError`."""
+        iflag, _, cflag, _, _, _, _, speed = _TERMIOS2.unpack(self._ask(_TCGETS2, _TERMIOS2.size))
+        parity = Parity.NONE
+        if cflag & termios.PARENB:
+            odd = bool(cflag & termios.PARODD)
+            if cflag & _CMSPAR:
+                parity = Parity.MARK if odd else Parity.SPACE
+            else:
+                parity = Parity.ODD if odd else Parity.EVEN
+        flow_control = FlowControl.NONE
+        if cflag & termios.CRTSCTS:
+            flow_control = FlowControl.RTS_CTS
+        elif iflag & termios.IXON:
+            flow_control = FlowControl.XON_XOFF
+        return LineSettings(
+            baud_rate=speed,
+            data_bits=_DATA_BITS[cflag & termios.CSIZE],
+            parity=parity,
+            stop_bits=(1.5 if cflag & termios.CSIZE == termios.CS5 else 2) if cflag & termios.CSTOPB else 1,
+            flow_control=flow_control,
+        )
+
+    def modem_lines(self) -> ModemLines:
+        """Give the lines that the device drives; all off where the terminal has none. Raises `OSError`."""
+        try:
+            (bits,) = struct.unpack("=I", self._ask(termios.TIOCMGET, 4))
+        except OSError as error:
+            if error.errno in _NOT_FOR_THIS_TERMINAL:
+                return ModemLines()
+            raise
+        return ModemLines(
+            cts=bool(bits & termios.TIOCM_CTS),
+            dsr=bool(bits & termios.TIOCM_DSR),
+            ri=bool(bits & termios.TIOCM_RI),
+            cd=bool(bits & termios.TIOCM_CD),
+        )
+
+    def line_errors(self) -> LineErrors:
+        """Give the driver's counts since this object was made; all 0 where it keeps none. Raises `OSError`."""
+        try:
+            counts = _ICOUNTER.unpack(self._ask(_TIOCGICOUNT, _ICOUNTER.size))
+        except OSError as error:
+            if error.errno in _NOT_FOR_THIS_TERMINAL:
+                return LineErrors()
+            raise
+        # struct serial_icounter_struct: cts dsr rng dcd rx tx frame overrun parity brk buf_overrun
+        *_, framing, overrun, parity, breaks, buffer_overrun = counts
+        before = self._errors_before
+        return LineErrors(
+            overrun=overrun + buffer_overrun - before.overrun,
+            parity=parity - before.parity,
+            framing=framing - before.framing,
+            breaks=breaks - before.breaks,
+        )
+
+    def received_waiting(self) -> int:
+        """Give the number of bytes that the driver holds for us. Raises `OSError`."""
+        (waiting,) = struct.unpack("=I", self._ask(termios.FIONREAD, 4))
+        return int(waiting)
+
+    def unsent_waiting(self) -> int:
+        """Give the number of bytes that the driver holds for the device. Raises `OSError`."""
+        (waiting,) = struct.unpack("=I", self._ask(termios.TIOCOUTQ, 4))
+        return int(waiting)
+
+    def wait_sent(self) -> None:
+        """Wait for the UART's own buffer, which no count tells of. Raises `OSError`."""
+        try:
+            termios.tcdrain(self._descriptor)
+        except termios.error as error:
+            raise OSError(*error.args) from error
+
+    def forget(self) -> None:
+        """Touch the descriptor no more: its number may soon be another file's."""
+        self._descriptor = -1
+
+    def _ask(self, request: int, size: int) -> bytes:
+        return fcntl.ioctl(self._descriptor, request, bytes(size))

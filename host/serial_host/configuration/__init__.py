@@ -1,0 +1,1 @@
+"""The configuration file, and its keys as flags of the command line."""

@@ -1,0 +1,1 @@
+"""The local control channel: how `status` and `stop` reach a running server."""

@@ -1,0 +1,1 @@
+"""Where the server listens: TCP ports at the addresses of the network interfaces."""

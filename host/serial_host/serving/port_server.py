@@ -1,0 +1,320 @@
+"""One served port: its COM port's life, who may be its client, and the way of each byte between the two.
+
+The COM port is opened, watched and opened again by one coroutine, `run`; clients come through `TcpListener`.
+From client to device: `RawSession.buffer_updated` -> `write` -> `ComPort.write`.
+From device to client: `data_received` -> `RawSession.send`.
+"""
+
+# ruff: noqa: D102  # the methods are documented where their type is: `port.ComPortEvents`, `session.SessionOwner`
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable, MutableMapping
+from ipaddress import ip_address
+from typing import Any
+
+from serial_host.com_port.port import ComPort, ComPortError, OpenComPort
+from serial_host.config import Address, Open, PortConfig, Protocol
+from serial_host.listening.interfaces import Endpoint, Interfaces, endpoints
+from serial_host.listening.tcp_listener import TcpListener, socket_name
+from serial_host.plumbing.tcp_options import prepare_connection, reset_on_close
+from serial_host.serving.traffic import Traffic
+from serial_host.session.raw import RawSession
+from serial_host.session.rfc2217_session import Rfc2217Session
+from serial_host.session.session import Hold, Session
+from serial_host.status import PortStatus, State
+
+FIRST_RETRY_SECONDS = 0.1
+LAST_RETRY_SECONDS = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+class _Log(logging.LoggerAdapter[logging.Logger]):
+    """Begins each message with the port's name."""
+
+    def process(self, msg: str, kwargs: MutableMapping[str, Any]) -> tuple[str, MutableMapping[str, Any]]:
+        return f"{self.extra['name'] if self.extra else ''}: {msg}", kwargs
+
+
+class PortServer:
+    """Serves one COM port to one client at a time; `interfaces` gives the latest snapshot."""
+
+    def __init__(
+        self,
+        config: PortConfig,
+        open_port: OpenComPort,
+        interfaces: Callable[[], Interfaces],
+        traffic: Traffic | None,
+    ) -> None:
+        self._config = config
+        self._open_port = open_port
+        self._interfaces = interfaces
+        self._traffic = traffic
+        self._log = _Log(_log, {"name": config.name})
+        self._status = PortStatus(config.name, config.tcp_port, config.protocol)
+        self._listener = TcpListener(config.tcp_port, self._accept, self._log)
+        self._port: ComPort | None = None
+        self._device_slow = False
+        self._port_over: asyncio.Future[None]
+        self._session: Session | None = None
+        self._session_changed = asyncio.Event()
+        self._starting: set[asyncio.Task[Any]] = set()
+        self._overruns_before = 0
+        self._last_refusal: tuple[str, str] | None = None
+
+    @property
+    def _refuses_without_device(self) -> bool:
+        return self._config.protocol is Protocol.RAW and self._config.open is Open.ALWAYS
+
+    @property
+    def name(self) -> str:
+        """What people call the port."""
+        return self._config.name
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        retry = FIRST_RETRY_SECONDS
+        try:
+            while True:
+                await self._wait_until_wanted()
+                try:
+                    await self._serve_port()
+                    retry = FIRST_RETRY_SECONDS
+                except ComPortError as error:
+                    self._absent(error)
+                    await asyncio.sleep(retry)
+                    retry = min(2 * retry, LAST_RETRY_SECONDS)
+        finally:
+            await self._stop()
+
+    async def _wait_until_wanted(self) -> None:
+        if self._config.open is Open.ON_CLIENT and self._session is None:
+            self._status.enter(State.IDLE)
+            self.update_listener()
+            self._session_changed.clear()
+            await self._session_changed.wait()
+
+    async def _serve_port(self) -> None:
+        """Open the port and keep it until it is lost, or no longer wanted."""
+        self._port_over = asyncio.get_running_loop().create_future()
+        port = await self._open_port(self)
+        try:
+            self._opened(port)
+            await self._port_over
+        finally:
+            self._port = None
+            self._count_overruns(port, final=True)
+            self._lose_unsent(port)
+            await port.close()
+
+    def _opened(self, port: ComPort) -> None:
+        self._port, self._device_slow = port, False
+        self._status.device, self._status.line = port.device, str(port.line)
+        self._status.enter(State.OPEN)
+        self._log.info("%s is open, %s", port.device, port.line)
+        if port.line != self._config.line:
+            self._log.warning("the port runs %s, not %s as configured", port.line, self._config.line)
+        self.update_listener()
+        if self._session is not None:
+            self._session.device_present(port)
+        elif self._config.open is Open.ON_CLIENT:
+            self._port_over.set_result(None)
+
+    def _absent(self, error: ComPortError) -> None:
+        self._status.enter(State.ABSENT)
+        self._status.device = self._status.line = None
+        if self._status.fail(str(error)):
+            self._log.warning("%s", error)
+        if self._session is not None:
+            self._session.device_absent(str(error))
+        self.update_listener()
+
+    def _lose_unsent(self, port: ComPort) -> None:
+        lost, self._status.unsent = port.unsent, 0
+        if lost:
+            self._status.bytes_to_device -= lost
+            self._status.discarded_to_device += lost
+            self._log.warning("%d bytes did not reach the device", lost)
+
+    def _count_overruns(self, port: ComPort, *, final: bool) -> None:
+        try:
+            now = self._overruns_before + port.line_errors().overrun
+        except ComPortError:
+            now = self._status.overruns
+        if now > self._status.overruns:
+            self._log.warning(
+                "the device was faster than its bytes were taken: %d overruns", now - self._status.overruns
+            )
+        self._status.overruns = now
+        if final:
+            self._overruns_before = now
+
+    async def _stop(self) -> None:
+        await self._listener.close()
+        if self._session is not None:
+            self._session.close("the server stops")
+
+    # What the listener and the interfaces say.
+
+    def update_listener(self) -> None:
+        """Listen at the addresses of now; not where a raw client could be told of an absent device by refusal alone."""
+        if self._port is not None or not self._refuses_without_device:
+            self._listener.update(*endpoints(self._config.listen, self._interfaces()))
+        else:
+            self._listener.update(())
+        self._drop_session_of_a_lost_address()
+
+    def _drop_session_of_a_lost_address(self) -> None:
+        """Do not wait for silence: nothing arrives at an address that the computer no longer has (after a sleep, say)."""
+        session = self._session
+        if session is None or session.local.is_loopback or session.local.is_link_local:
+            return
+        present = {entry.address for addresses in self._interfaces().values() for entry in addresses}
+        if session.local not in present:
+            session.abort(f"{session.local} is no longer an address of this computer")
+
+    def _accept(self, connection: socket.socket, endpoint: Endpoint) -> None:
+        try:
+            host, port = connection.getpeername()[:2]
+            prepare_connection(connection)
+        except OSError:  # it has gone again
+            connection.close()
+            return
+        address = ip_address(host.partition("%")[0])
+        peer = socket_name(address, port)
+        allowed = endpoint.networks if self._config.allow is None else self._config.allow
+        if not any(address in network for network in allowed):
+            self._refuse(peer, f"not in {', '.join(map(str, allowed))}; add its network to allow to admit it")
+            reset_on_close(connection)
+            connection.close()
+            return
+        task = asyncio.ensure_future(
+            asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self._session_for(address, peer), connection
+            )
+        )
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
+
+    def _session_for(self, address: Address, peer: str) -> Session:
+        if self._config.protocol is Protocol.RFC2217:
+            return Rfc2217Session(self, address, peer, self._config, self._log)
+        return RawSession(self, address, peer)
+
+    def _refuse(self, peer: str, reason: str) -> None:
+        self._status.refused += 1
+        # A client that tries for ever gets one line, not one for each attempt.
+        refusal = (peer.rpartition(":")[0], reason)
+        if refusal != self._last_refusal:
+            self._last_refusal = refusal
+            self._log.warning("client %s refused: %s", peer, reason)
+
+    # What the session says.
+
+    def session_started(self, session: Session) -> None:
+        present = self._session
+        if self._port is None and self._refuses_without_device:
+            self._refuse(session.peer, "the device is absent")
+            session.refuse("the device is absent")
+            return
+        if present is not None:
+            if present.address != session.address and not self._config.take_over:
+                self._refuse(session.peer, f"{present.peer} is being served")
+                session.refuse(f"{present.peer} is connected")
+                return
+            self._log.info("client %s is replaced by %s", present.peer, session.peer)
+            self._session = None
+            present.abort("replaced")
+        self._session = session
+        self._last_refusal = None
+        self._session_changed.set()
+        self._status.connects += 1
+        self._status.client, self._status.client_since = session.peer, time.time()
+        self._log.info("client %s connected", session.peer)
+        if self._device_slow:
+            session.hold_reading(Hold.DEVICE_SLOW)
+        if self._port is not None:
+            self._port.resume_reading()
+            session.device_present(self._port)
+        elif self._config.open is Open.ALWAYS:
+            session.device_absent(self._status.last_error or "it is not open yet")
+
+    def write(self, data: bytes | memoryview) -> None:
+        port = self._port
+        if port is None:
+            self._status.discarded_to_device += len(data)
+            return
+        self._status.bytes_to_device += len(data)
+        port.write(data)
+        if self._traffic is not None:
+            self._traffic.to_device(self._config.name, data)
+
+    def client_slow(self, *, slow: bool) -> None:
+        if self._port is not None:
+            if slow:
+                self._port.pause_reading()
+            else:
+                self._port.resume_reading()
+
+    def purged(self, *, to_device: int = 0, from_device: int = 0) -> None:
+        self._status.bytes_to_device -= to_device
+        self._status.discarded_to_device += to_device
+        self._status.bytes_from_device += from_device
+        self._status.discarded_from_device += from_device
+
+    def session_ended(self, session: Session, reason: str) -> None:
+        if session is not self._session:
+            return
+        self._log.info("client %s disconnected: %s", session.peer, reason)
+        self._session = None
+        self._status.client = self._status.client_since = None
+        if self._port is not None:
+            self._port.resume_reading()
+            if self._config.open is Open.ON_CLIENT and not self._port_over.done():
+                self._port_over.set_result(None)
+
+    # What the COM port says.
+
+    def data_received(self, data: bytes) -> None:
+        session = self._session
+        self._status.bytes_from_device += len(data)
+        if session is None:
+            self._status.discarded_from_device += len(data)
+        else:
+            session.send(data)
+        if self._traffic is not None:
+            self._traffic.from_device(self._config.name, data)
+
+    def pause_writing(self) -> None:
+        self._device_slow = True
+        if self._session is not None:
+            self._session.hold_reading(Hold.DEVICE_SLOW)
+
+    def resume_writing(self) -> None:
+        self._device_slow = False
+        if self._session is not None:
+            self._session.release_reading(Hold.DEVICE_SLOW)
+
+    def port_lost(self, error: ComPortError) -> None:
+        if not self._port_over.done():
+            self._port = None
+            self.resume_writing()
+            self._absent(error)
+            self._port_over.set_result(None)
+
+    # What `status` asks.
+
+    def status(self) -> PortStatus:
+        """Give the present status; it changes under the caller."""
+        if self._port is not None:
+            self._count_overruns(self._port, final=False)
+            self._status.unsent = self._port.unsent
+            self._status.line = str(self._port.line)
+        self._status.listening = self._listener.addresses
+        self._status.not_listening = self._listener.problems
+        return self._status

@@ -1,0 +1,1 @@
+"""One client of a COM port, raw or by RFC 2217."""

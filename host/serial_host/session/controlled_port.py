@@ -1,0 +1,158 @@
+"""What a client has set of a COM port: remembered while the port is absent, and given to it when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from serial_host.com_port.port import ComPort, ComPortError
+from serial_host.line import LineErrors, LineSettings, ModemLines
+
+BREAK_SECONDS = 0.25
+"""Of a break whose length the client does not say, as long as tcsendbreak(3) makes it."""
+
+
+class ControlledPort:
+    """The settings begin as the arguments say; `attach` gives them to a port that has others.
+
+    Nothing here raises: what a port cannot do is logged, and what it does instead can be read afterwards.
+    """
+
+    def __init__(
+        self, line: LineSettings, log: logging.LoggerAdapter[logging.Logger], *, dtr: bool, rts: bool
+    ) -> None:
+        self._log = log
+        self._port: ComPort | None = None
+        self._line = line
+        self._dtr = dtr
+        self._rts = rts
+        self._break = False
+
+    @property
+    def line(self) -> LineSettings:
+        """The settings in force, or while the port is absent those it will get."""
+        return self._line
+
+    @property
+    def dtr(self) -> bool:
+        """Whether DTR is on."""
+        return self._dtr
+
+    @property
+    def rts(self) -> bool:
+        """Whether RTS is on; with flow control by RTS, whether it is on while the driver leaves it alone."""
+        return self._rts
+
+    @property
+    def breaking(self) -> bool:
+        """Whether a break is being sent."""
+        return self._break
+
+    @property
+    def present(self) -> bool:
+        """Whether there is a port."""
+        return self._port is not None
+
+    @property
+    def drained(self) -> bool:
+        """Whether the device has everything that was written, so that a change can be made at once."""
+        return self._port is None or self._port.drained
+
+    async def attach(self, port: ComPort) -> bool:
+        """Bring a port to the settings; gives whether it is still there afterwards."""
+        self._port = port
+        await self.set_line(self._line)
+        if self._port is port:
+            self.set_dtr(on=self._dtr)
+            self.set_rts(on=self._rts)
+            if self._break:
+                self.set_break(on=True)
+        return self._port is port
+
+    def detach(self) -> None:
+        """Do without the port: it was lost."""
+        self._port = None
+
+    async def drain(self) -> None:
+        """Wait until the device has what was written, as far as it takes it."""
+        if self._port is not None:
+            await self._port.drain()
+
+    async def set_line(self, line: LineSettings) -> None:
+        """Change the settings after what was written before; `line` tells afterwards what they are."""
+        port = self._port
+        if port is None:
+            self._line = line
+            return
+        await port.drain()
+        try:
+            # In a thread, because some drivers take long over it and the other ports must not wait.
+            await asyncio.to_thread(port.change_line, line)
+        except ComPortError as error:
+            self._log.info("%s", error)
+        # Lost meanwhile: what was asked for is for the next one.
+        self._line = port.line if port is self._port else line
+
+    def set_dtr(self, *, on: bool) -> None:
+        """Drive DTR."""
+        try:
+            if self._port is not None:
+                self._port.set_dtr(on)
+            self._dtr = on
+        except ComPortError as error:
+            self._log.info("%s", error)
+
+    def set_rts(self, *, on: bool) -> None:
+        """Drive RTS."""
+        try:
+            if self._port is not None:
+                self._port.set_rts(on)
+            self._rts = on
+        except ComPortError as error:
+            self._log.info("%s", error)
+
+    def set_break(self, *, on: bool) -> None:
+        """Begin or end a break."""
+        try:
+            if self._port is not None:
+                self._port.set_break(on)
+            self._break = on
+        except ComPortError as error:
+            self._log.info("%s", error)
+
+    async def send_break(self) -> None:
+        """Send a break after what was written before."""
+        await self.drain()
+        self.set_break(on=True)
+        await asyncio.sleep(BREAK_SECONDS)
+        self.set_break(on=False)
+
+    def discard_received(self) -> int:
+        """Throw away what the device sent and nobody has read; gives the number of bytes."""
+        try:
+            return 0 if self._port is None else self._port.discard_received()
+        except ComPortError as error:
+            self._log.info("%s", error)
+            return 0
+
+    def discard_unsent(self) -> int:
+        """Throw away what the device has not been sent; gives the number of bytes."""
+        try:
+            return 0 if self._port is None else self._port.discard_unsent()
+        except ComPortError as error:
+            self._log.info("%s", error)
+            return 0
+
+    def modem_lines(self) -> ModemLines:
+        """Read the lines that the device drives; all off without a device."""
+        try:
+            return ModemLines() if self._port is None else self._port.modem_lines()
+        except ComPortError:  # it is about to be lost, which is told then
+            return ModemLines()
+
+    def line_errors(self) -> LineErrors:
+        """Read the driver's counts; none without a device."""
+        try:
+            return LineErrors() if self._port is None else self._port.line_errors()
+        except ComPortError:
+            return LineErrors()

@@ -1,0 +1,27 @@
+"""A client whose bytes go to the device as they are, and the device's bytes to it."""
+
+# ruff: noqa: D102  # the methods are documented where their type is: `session.Session`
+
+from __future__ import annotations
+
+from serial_host.com_port.port import ComPort
+from serial_host.session.session import Hold, Session
+
+
+class RawSession(Session):
+    """The connection means the port: without a device there is none, and who is turned away is cut off."""
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._owner.write(self._buffer[:nbytes])
+
+    def send(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    def device_present(self, port: ComPort) -> None:  # noqa: ARG002  # the owner writes to it
+        self.release_reading(Hold.STARTING)
+
+    def device_absent(self, reason: str) -> None:
+        self.abort(reason)
+
+    def refuse(self, reason: str) -> None:
+        self.abort(reason)

@@ -1,0 +1,70 @@
+"""What a port shall be: the frozen configuration that the twin's parser makes and that ports and connections take.
+
+Nothing here reads a document or touches a descriptor. Values are valid when they are made: `twin.desired` checks what
+people wrote before it makes a `PortConfig`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+
+class Protocol(StrEnum):
+    """What runs inside the TCP connection."""
+
+    RAW = "raw"
+    RFC2217 = "rfc2217"
+
+
+class Connect(StrEnum):
+    """When the connection to the host stands."""
+
+    ALWAYS = "always"
+    ON_OPEN = "onOpen"
+
+
+class WhileDisconnected(StrEnum):
+    """What becomes of the bytes that an application writes while there is no connection."""
+
+    DISCARD = "discard"
+    HOLD = "hold"
+
+
+Parity = Literal["none", "odd", "even", "mark", "space"]
+FlowControl = Literal["none", "rtsCts", "xonXoff", "dtrDsr"]
+
+
+@dataclass(frozen=True, slots=True)
+class LineSettings:
+    """The line settings that are pushed to the real port; None follows the application where a pty can carry it."""
+
+    baud_rate: int | None = None
+    """Bits per second, 1-4294967295 (RFC 2217 has 32 bits for it)."""
+    data_bits: Literal[5, 6, 7, 8] | None = None
+    parity: Parity | None = None
+    stop_bits: float | None = None
+    """1, 1.5 or 2."""
+    flow_control: FlowControl | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PortConfig:
+    """One virtual serial port; two equal configurations need no restart."""
+
+    name: str
+    host: str
+    """IP address or host name of the serial server."""
+    tcp_port: int
+    """1-65535."""
+    link: str
+    """Link name below the link directory, without `/dev/`."""
+    protocol: Protocol = Protocol.RAW
+    line: LineSettings = LineSettings()
+    uid: int = 0
+    gid: int = 10
+    mode: int = 0o660
+    connect: Connect = Connect.ALWAYS
+    while_disconnected: WhileDisconnected = WhileDisconnected.DISCARD
+    enabled: bool = True

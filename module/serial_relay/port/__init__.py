@@ -1,0 +1,1 @@
+"""One port's life between the virtual port and the connection, and all ports of the process."""

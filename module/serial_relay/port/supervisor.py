@@ -1,0 +1,139 @@
+"""All ports of the process: makes what runs equal to what is configured, and keeps one port's trouble to itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from serial_relay.config import PortConfig
+from serial_relay.plumbing.inotify import Inotify
+from serial_relay.port.relay import Relay
+from serial_relay.status import ConfigFault, PortStatus, State
+from serial_relay.virtual_port.links import LinkDirectory
+
+log = logging.getLogger(__name__)
+
+_RESTART_AFTER_DEFECT = 1.0
+
+
+class UnknownPortError(LookupError):
+    """No port of that name is running."""
+
+
+@dataclass(slots=True)
+class _Port:
+    status: PortStatus
+    relay: Relay | None = None
+    task: asyncio.Task[None] | None = None
+
+
+class Supervisor:
+    """Runs a relay for each enabled port; every method is called on the event loop's thread."""
+
+    def __init__(self, links: LinkDirectory, watches: Inotify, on_change: Callable[[str], None]) -> None:
+        """Call `on_change` with a port's name when something in its status is worth reporting."""
+        self._links = links
+        self._watches = watches
+        self._on_change = on_change
+        self._ports: dict[str, _Port] = {}
+
+    def statuses(self) -> Mapping[str, PortStatus]:
+        """The status of each configured port, also of those that are disabled or invalid."""
+        return {name: port.status for name, port in self._ports.items()}
+
+    async def reconcile(
+        self, configurations: Mapping[str, PortConfig], faults: Mapping[str, ConfigFault]
+    ) -> None:
+        """Keep what is equal, stop what went, change what changed, then start what is new.
+
+        Ports that are only in `faults` have no usable configuration and stand as invalid.
+        """
+        running = {name: config for name, config in configurations.items() if config.enabled}
+        names = [*configurations, *(name for name in faults if name not in configurations)]
+        await self._stop([name for name in self._ports if name not in running])
+        for name in self._ports.keys() - set(names):
+            del self._ports[name]
+            self._on_change(name)
+        for name in names:
+            if config := running.get(name):
+                self._run(name, config)
+            elif name in configurations:
+                self._stand(name, State.DISABLED, str(self._links.path(configurations[name].link)))
+            else:
+                self._stand(name, State.INVALID, "")
+            self._ports[name].status.config_error = faults.get(name)
+            self._on_change(name)
+
+    async def stop(self) -> None:
+        """Stop all ports: connections are closed, links removed."""
+        await self._stop(list(self._ports))
+
+    def restart(self, name: str) -> None:
+        """Connect a port anew; applications keep their descriptors.
+
+        Raises:
+            UnknownPortError: no such port is running.
+        """
+        self._running(name).restart()
+
+    def set_modem_lines(self, name: str, dtr: bool | None, rts: bool | None) -> None:  # noqa: FBT001 - line states
+        """Set the modem lines of the real port; None leaves a line as it is.
+
+        Raises:
+            UnknownPortError: no such port is running.
+            NotSupportedError: its connection cannot carry modem lines (now); the text says why.
+        """
+        self._running(name).set_modem_lines(dtr, rts)
+
+    async def send_break(self, name: str, milliseconds: int) -> None:
+        """Send a break on the real port and return when it is over.
+
+        Raises:
+            UnknownPortError, NotSupportedError: as with `set_modem_lines`.
+        """
+        await self._running(name).send_break(milliseconds)
+
+    def _running(self, name: str) -> Relay:
+        port = self._ports.get(name)
+        if port is None or port.relay is None:
+            raise UnknownPortError(name)
+        return port.relay
+
+    def _run(self, name: str, config: PortConfig) -> None:
+        port = self._ports.get(name)
+        if port is not None and port.relay is not None:
+            if port.relay.config != config:
+                port.relay.update(config)
+            return
+        relay = Relay(config, self._links, self._watches, lambda: self._on_change(name))
+        task = asyncio.get_running_loop().create_task(self._keep_running(name, relay), name=f"port {name}")
+        self._ports[name] = _Port(relay.status, relay, task)
+
+    def _stand(self, name: str, state: State, link: str) -> None:
+        """Have a port that does not run; one that stood like this already keeps its time."""
+        port = self._ports.get(name)
+        if port is None or (port.status.state, port.status.link) != (state, link):
+            self._ports[name] = _Port(PortStatus(state, time.time(), link))
+
+    async def _keep_running(self, name: str, relay: Relay) -> None:
+        while True:
+            try:
+                await relay.run()
+            except Exception:  # a defect in one port must not touch the others
+                log.exception("port %s: unexpected error, starting the port again", name)
+                await asyncio.sleep(_RESTART_AFTER_DEFECT)
+
+    async def _stop(self, names: list[str]) -> None:
+        tasks = [task for name in names if (task := self._ports[name].task) is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        for name in names:
+            if self._ports[name].task is not None:
+                log.info("port %s: stopped", name)
+                del self._ports[name]
+                self._on_change(name)

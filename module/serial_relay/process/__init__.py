@@ -1,0 +1,1 @@
+"""The process around the ports: settings, the service, metrics, health."""

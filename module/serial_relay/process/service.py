@@ -1,0 +1,157 @@
+"""The whole relay between a twin and its ports: documents in, reported patches out.
+
+A twin change goes `desired_received` -> `_apply` -> `desired.parse` -> `Supervisor.reconcile`; a change of a port goes
+`_port_changed` -> `Reporter` -> `_report` -> `Twin.report`. Neither waits for the other, and the ports for none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from serial_relay import __version__
+from serial_relay.config import PortConfig
+from serial_relay.plumbing.inotify import Inotify
+from serial_relay.port.supervisor import Supervisor
+from serial_relay.process.settings import Settings
+from serial_relay.status import ConfigFault
+from serial_relay.twin.desired import DEFAULT_REPORT_INTERVAL, Desired, parse
+from serial_relay.twin.last_good import LastGood
+from serial_relay.twin.methods import Methods
+from serial_relay.twin.reported import ModuleFacts, render
+from serial_relay.twin.reporter import Reporter
+from serial_relay.twin.twin import ConfigSource, Document, Twin, TwinUnavailableError
+from serial_relay.virtual_port.links import LinkDirectory
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """Runs the ports that a twin asks for, until cancelled."""
+
+    def __init__(self, twin: Twin, settings: Settings, links: LinkDirectory, watches: Inotify) -> None:
+        self._twin = twin
+        self._default_gid = settings.serial_gid
+        self._last_good = LastGood(settings.state_dir)
+        self._ports: Mapping[str, PortConfig] = {}
+        """What runs; a faulty entry falls back on it."""
+        self._supervisor = Supervisor(links, watches, self._port_changed)
+        self._reporter = Reporter(ModuleFacts(version=__version__, started_at=time.time()))
+        self._methods = Methods(self._supervisor, self._section, settings.allowed_methods)
+        self._document: tuple[Document, ConfigSource] | None = None
+        """The newest that is not acted upon yet."""
+        self._document_arrived = asyncio.Event()
+        self._report_due = asyncio.Event()
+        self._findings: Collection[str] = ()
+        """Of the last document, so that the next one's log has only news."""
+        self._report_interval = DEFAULT_REPORT_INTERVAL
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """The ports."""
+        return self._supervisor
+
+    async def run(self) -> None:
+        """Serve until cancelled; then all ports are closed and their links removed."""
+        if (document := self._last_good.load()) is not None:
+            self.desired_received(document, "cache")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._apply_documents(), name="desired properties")
+                tasks.create_task(self._report(), name="reported properties")
+                tasks.create_task(self._twin.run(self), name="twin")
+        finally:
+            await self._supervisor.stop()
+
+    # What the twin tells.
+
+    def desired_received(self, document: Document, source: ConfigSource) -> None:
+        """See `TwinEvents`."""
+        self._document = (document, source)
+        self._document_arrived.set()
+
+    def desired_unreadable(self, message: str) -> None:
+        """See `TwinEvents`."""
+        log.error("the desired properties cannot be read, the last good ones stay: %s", message)
+        facts = replace(self._reporter.facts, faults=(ConfigFault("", message),))
+        self._reporter.configured(facts, self._report_interval, time.monotonic())
+        self._report_due.set()
+
+    def synchronised(self) -> None:
+        """See `TwinEvents`."""
+        self._reporter.resend_all(time.monotonic())
+        self._report_due.set()
+
+    async def method_called(self, name: str, payload: object) -> tuple[int, object]:
+        """See `TwinEvents`."""
+        return await self._methods.call(name, payload)
+
+    def _section(self) -> Document:
+        return render(self._reporter.facts, self._supervisor.statuses())
+
+    # What becomes of it.
+
+    async def _apply_documents(self) -> None:
+        while True:
+            await self._document_arrived.wait()
+            self._document_arrived.clear()
+            if self._document is not None:
+                document, source = self._document
+                self._document = None
+                await self._apply(document, source)
+
+    async def _apply(self, document: Document, source: ConfigSource) -> None:
+        desired = parse(document, last_good=self._ports, default_gid=self._default_gid)
+        if desired is None:
+            log.warning("the desired properties of the %s have no `serialPorts`: nothing changes", source)
+            return
+        self._log_findings(desired)
+        await self._supervisor.reconcile(desired.ports, desired.port_faults)
+        self._ports = desired.ports
+        self._report_interval = desired.report_interval
+        facts = replace(
+            self._reporter.facts,
+            config_source=source,
+            desired_version=desired.version,
+            faults=desired.faults,
+        )
+        self._reporter.configured(facts, desired.report_interval, time.monotonic())
+        self._report_due.set()
+        await self._last_good.save(desired)
+
+    def _log_findings(self, desired: Desired) -> None:
+        # A fault of the top level's `host` is also that of each port that relies on it: said once.
+        faults = dict.fromkeys((*desired.faults, *desired.port_faults.values()))
+        findings = {f"{fault.path} must be {fault.expected}": logging.ERROR for fault in faults}
+        findings |= dict.fromkeys(desired.warnings, logging.WARNING)
+        for finding in findings:
+            if finding not in self._findings:
+                log.log(findings[finding], "desired properties: %s", finding)
+        self._findings = findings.keys()
+
+    def _port_changed(self, _name: str) -> None:
+        self._reporter.mark_changed(time.monotonic())
+        self._report_due.set()
+
+    async def _report(self) -> None:
+        while True:
+            now = time.monotonic()
+            due = self._reporter.next_due(now)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if due is None else due - now):
+                    await self._report_due.wait()
+            self._report_due.clear()
+            patch = self._reporter.patch(self._supervisor.statuses(), time.monotonic())
+            if patch is None:
+                continue
+            try:
+                await self._twin.report(patch)
+            except TwinUnavailableError as error:
+                log.debug("reported properties wait: %s", error)
+                self._reporter.failed(time.monotonic())
+            else:
+                self._reporter.accepted()

@@ -1,0 +1,68 @@
+"""How single values of the desired properties are written, and how they are shown back to people.
+
+The checks raise `ValueError` for what they refuse; its text, if any, says what is probably meant instead.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+_MAX_NAME_BYTES = 64
+_MAX_HOST_LENGTH = 253  # RFC 1035, 2.3.4, without the root's dot
+
+
+def check_host(value: str) -> str:
+    """Accept an IP address or a host name, both as the resolver takes them."""
+    if "://" in value:
+        raise ValueError("only the host, no URL; the port stands in `tcpPort`")
+    if value.startswith("["):
+        raise ValueError("an IPv6 address stands without brackets, the port in `tcpPort`")
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        pass
+    else:
+        scope = value.partition("%")[2]
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{0,15}", scope):  # an interface's name, IFNAMSIZ - 1
+            raise ValueError("an interface's name follows the '%'")
+        if address.is_unspecified or address.is_multicast:
+            raise ValueError("nothing can be reached at this address")
+        return value
+    if re.fullmatch(r"[^:]+:\d+", value):
+        raise ValueError("without the port, which stands in `tcpPort`")
+    # RFC 1123, 2.1: labels of letters, digits and hyphens. Underscores too, because Windows computer names have them.
+    name = value.removesuffix(".")
+    labels = name.split(".")
+    if len(name) > _MAX_HOST_LENGTH or not all(
+        re.fullmatch(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", label) for label in labels
+    ):
+        raise ValueError
+    # The resolver reads such names as numbers in the manner of inet_aton(3): 172.18.246 is 172.18.0.246.
+    if re.fullmatch(r"\d+|0[xX][0-9A-Fa-f]*", labels[-1]):
+        raise ValueError("an IPv4 address has four numbers, 0-255, without leading zeros")
+    return value
+
+
+def check_link(value: str) -> str:
+    """Accept a name directly below /dev, with or without that, and give it without."""
+    name = value.removeprefix("/dev/")
+    if "/" in name:
+        raise ValueError("directly below /dev, in no other directory")
+    if name.startswith(".") or " " in name or not fits(name):
+        raise ValueError
+    if name == "serial-relay":
+        raise ValueError("the relay itself uses this name")
+    return name
+
+
+def check_mode(value: object) -> int:
+    """Accept permissions as an octal string, without set-user-ID and its like, and give the number."""
+    if not isinstance(value, str) or not re.fullmatch(r"0?[0-7]{3}", value):
+        raise ValueError
+    return int(value, 8)
+
+
+def fits(name: str) -> bool:
+    """Whether a name is printable and short enough for a port or a link."""
+    return name.isprintable() and 1 <= len(name.encode()) <= _MAX_NAME_BYTES

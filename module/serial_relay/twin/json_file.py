@@ -1,0 +1,81 @@
+"""JSON objects in files that others may have written, or may be reading: bounded reading, atomic writing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from serial_relay.plumbing.text import shown
+
+MAX_SIZE = 256 * 1024
+"""Bytes; 64 ports with every setting need a tenth of it."""
+
+
+class UnreadableError(Exception):
+    """The file holds no JSON object that can be used; the text says why, without the file's name."""
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object (UTF-8, with or without a byte order mark).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UnreadableError: it cannot be read, is no JSON object, or is too long.
+    """
+    try:
+        # Not blocking, should somebody have put a FIFO there.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
+            content = file.read(MAX_SIZE + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UnreadableError(error.strerror or str(error)) from error
+    if len(content) > MAX_SIZE:
+        raise UnreadableError(f"longer than {MAX_SIZE // 1024} KB")
+    try:
+        document = json.loads(content.decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise UnreadableError(f"no JSON: {error.msg}, line {error.lineno}, column {error.colno}") from error
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UnreadableError(f"no UTF-8 text: byte {content[error.start]:#04x} in line {line}") from error
+    except RecursionError as error:
+        raise UnreadableError("nested too deeply") from error
+    except ValueError as error:  # sys.set_int_max_str_digits
+        raise UnreadableError("a number of thousands of digits") from error
+    if not isinstance(document, dict):
+        raise UnreadableError(f"a JSON object is expected, not {shown(document)}")
+    return document
+
+
+def replace_object(path: Path, document: Mapping[str, Any], *, durable: bool) -> None:
+    """Write a JSON object in the place of a file, which always holds either the old or the new one.
+
+    `durable` waits until it would survive a power cut.
+
+    Raises:
+        OSError: the file is as it was.
+    """
+    replacement = path.with_name(f".{path.name}.new")
+    try:
+        with replacement.open("w", encoding="utf-8") as file:
+            json.dump(document, file, indent=2, ensure_ascii=False)
+            file.write("\n")
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        replacement.replace(path)
+    except Exception:
+        with contextlib.suppress(OSError):
+            replacement.unlink(missing_ok=True)
+        raise
+    if durable:
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)

@@ -1,0 +1,242 @@
+"""Port statuses -> the reported section of the module twin, as a whole. When to send what is `reporter`'s business."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from serial_relay.plumbing.text import escaped
+from serial_relay.status import ActualLine, ConfigFault, ModemState, PortError, PortStatus, State
+from serial_relay.twin.twin import ConfigSource, Document
+
+MAX_SECTION_BYTES = 32_000
+"""Of JSON; edgeHub refuses more than 32 KB."""
+
+_MAX_TEXT = 256
+_MAX_FAULTS = 10
+_MAX_INTEGER = 2**52 - 1  # the largest that edgeHub takes
+
+_WELL = frozenset({State.CONNECTED, State.IDLE})
+
+MODULE_KEYS = (
+    "status",
+    "portsConnected",
+    "portsTotal",
+    "version",
+    "startedAt",
+    "configSource",
+    "desiredVersion",
+    "configErrors",
+)
+_LINE_KEYS = ("baudRate", "dataBits", "parity", "stopBits", "flowControl")
+PORT_KEYS: Mapping[str, tuple[str, ...]] = {
+    "state": (),
+    "since": (),
+    "link": (),
+    "remoteAddress": (),
+    "applicationOpen": (),
+    "connects": (),
+    "lastError": ("code", "message", "at"),
+    "configError": ("path", "expected"),
+    "bytesToDevice": (),
+    "bytesFromDevice": (),
+    "bytesDiscarded": ("closed", "disconnected", "overrun"),
+    "line": _LINE_KEYS,
+    "modem": ("cts", "dsr", "ri", "cd"),
+}
+"""Every key that a port can have, with the keys below it."""
+
+_MODULE_KEYS = frozenset(MODULE_KEYS)
+_KEYS_BELOW = frozenset(key for key, below in PORT_KEYS.items() if below)
+
+_REDUCTIONS = (
+    "modem",
+    "line",
+    "lastError.message",
+    "since",
+    "link",
+    "connects",
+    "bytesDiscarded",
+    "bytesFromDevice",
+    "bytesToDevice",
+    "remoteAddress",
+    "configError.expected",
+    "applicationOpen",
+)
+"""What is left out of all ports when the section is too long, the least important first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleFacts:
+    """What is reported beside the ports."""
+
+    version: str
+    """Of this program."""
+    started_at: float
+    """Unix seconds."""
+    config_source: ConfigSource | None = None
+    desired_version: int | None = None
+    faults: tuple[ConfigFault, ...] = ()
+
+
+def render(facts: ModuleFacts, statuses: Mapping[str, PortStatus]) -> dict[str, Any]:
+    """Give the whole reported section; keys without a value are left out.
+
+    `status` is `ok` when every enabled port is connected or idle, `down` when none is, otherwise `degraded`.
+    `portsTotal` counts the enabled ports. Times are UTC in ISO 8601.
+    """
+    enabled = [status for status in statuses.values() if status.state is not State.DISABLED]
+    well = sum(status.state in _WELL for status in enabled)
+    return _present(
+        {
+            "status": "ok" if well == len(enabled) else "degraded" if well else "down",
+            "portsConnected": sum(status.state is State.CONNECTED for status in enabled),
+            "portsTotal": len(enabled),
+            "version": facts.version,
+            "startedAt": _time(facts.started_at),
+            "configSource": facts.config_source,
+            "desiredVersion": facts.desired_version,
+            "configErrors": [_fault(fault) for fault in facts.faults[:_MAX_FAULTS]] or None,
+            "serialPorts": {name: _port(status) for name, status in sorted(statuses.items())},
+        }
+    )
+
+
+def fit(section: Document, limit: int = MAX_SECTION_BYTES) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Leave things out of a section until a patch of all of it is at most `limit` bytes; say what was left out.
+
+    A full patch is longer than the section: it says null for each key that the other side may still hold.
+    """
+    ports = {name: dict(port) for name, port in section["serialPorts"].items()}
+    fitted = {**section, "serialPorts": ports}
+    omitted: list[str] = []
+    for reduction in _REDUCTIONS:
+        if _full_size(fitted) <= limit:
+            return fitted, tuple(omitted)
+        omitted.append(reduction)
+        key, _, below = reduction.partition(".")
+        for port in ports.values():
+            if below and key in port:
+                port[key] = {name: value for name, value in port[key].items() if name != below}
+            else:
+                port.pop(key, None)
+    while _full_size(fitted) > limit and ports:
+        omitted.append(f"serialPorts.{ports.popitem()[0]}")
+    return fitted, tuple(omitted)
+
+
+def merge_patch(held: Document, wanted: Document) -> dict[str, Any]:
+    """Give the smallest patch (RFC 7396) that makes `wanted` of `held`; empty when they are equal."""
+    patch: dict[str, Any] = {key: None for key in held if key not in wanted}
+    for key, value in wanted.items():
+        before = held.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            if below := merge_patch(before, value):
+                patch[key] = below
+        elif key not in held or value != before:
+            patch[key] = value
+    return patch
+
+
+def apply_merge_patch(held: Document, patch: Document) -> dict[str, Any]:
+    """Give what a patch (RFC 7396) makes of a held document."""
+    merged = dict(held)
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping):
+            below = merged.get(key)
+            merged[key] = apply_merge_patch(below if isinstance(below, Mapping) else {}, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+class _Anything:
+    """Equal to nothing: a value that the other side may or may not hold."""
+
+
+_ANYTHING = _Anything()
+
+
+def unknown_section(ports: Iterable[str]) -> dict[str, Any]:
+    """Stand in for a held section of which only the names of its ports are known, at most these.
+
+    A `merge_patch` against it names every key: with its value, or null where there is none.
+    """
+    port = {key: dict.fromkeys(below, _ANYTHING) if below else _ANYTHING for key, below in PORT_KEYS.items()}
+    return {**dict.fromkeys(MODULE_KEYS, _ANYTHING), "serialPorts": dict.fromkeys(ports, port) or _ANYTHING}
+
+
+def _full_size(section: Document) -> int:
+    """Give the bytes of `merge_patch(unknown_section(…), section)` without making that."""
+    nulls = sum(map(_null_size, _MODULE_KEYS - section.keys()))
+    for port in section["serialPorts"].values():
+        nulls += sum(map(_null_size, PORT_KEYS.keys() - port.keys()))
+        for key in _KEYS_BELOW & port.keys():
+            nulls += sum(_null_size(below) for below in PORT_KEYS[key] if below not in port[key])
+    return len(json.dumps(section, separators=(",", ":"), ensure_ascii=False).encode()) + nulls
+
+
+def _null_size(key: str) -> int:
+    return len(f',"{key}":null')
+
+
+def _port(status: PortStatus) -> dict[str, Any]:
+    discarded = status.discarded
+    return _present(
+        {
+            "state": status.state.value,
+            "since": _time(status.since),
+            "link": status.link or None,
+            "remoteAddress": status.remote_address,
+            "applicationOpen": status.application_open,
+            "connects": _integer(status.connects),
+            "lastError": _error(status.last_error) if status.last_error else None,
+            "configError": _fault(status.config_error) if status.config_error else None,
+            "bytesToDevice": _integer(status.bytes_to_device),
+            "bytesFromDevice": _integer(status.bytes_from_device),
+            "bytesDiscarded": {
+                "closed": _integer(discarded.closed),
+                "disconnected": _integer(discarded.disconnected),
+                "overrun": _integer(discarded.overrun),
+            },
+            "line": _line(status.line) if status.line else None,
+            "modem": _modem(status.modem) if status.modem else None,
+        }
+    )
+
+
+def _error(error: PortError) -> dict[str, Any]:
+    return {"code": error.code.value, "message": escaped(error.message, _MAX_TEXT), "at": _time(error.at)}
+
+
+def _fault(fault: ConfigFault) -> dict[str, str]:
+    return {"path": escaped(fault.path, _MAX_TEXT), "expected": escaped(fault.expected, _MAX_TEXT)}
+
+
+def _line(line: ActualLine) -> dict[str, Any]:
+    stop_bits = line.stop_bits
+    if stop_bits is not None and float(stop_bits).is_integer():
+        stop_bits = int(stop_bits)
+    values = (line.baud_rate, line.data_bits, line.parity, stop_bits, line.flow_control)
+    return _present(dict(zip(_LINE_KEYS, values, strict=True)))
+
+
+def _modem(modem: ModemState) -> dict[str, bool]:
+    return {"cts": modem.cts, "dsr": modem.dsr, "ri": modem.ri, "cd": modem.cd}
+
+
+def _integer(value: int) -> int:
+    return min(value, _MAX_INTEGER)
+
+
+def _time(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _present(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}

@@ -1,0 +1,269 @@
+"""When to send which part of the reported section, since each patch counts as a message of the hub.
+
+What people act upon goes out at once, what only moves goes along with that or waits. The reporter has no clock and
+does no IO: `now` is an argument in seconds of a monotonic clock, and its owner sends what `patch` gives and answers
+with `accepted` or `failed`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from serial_relay.status import PortStatus, State
+from serial_relay.twin.desired import DEFAULT_REPORT_INTERVAL
+from serial_relay.twin.reported import (
+    MODULE_KEYS,
+    ModuleFacts,
+    fit,
+    merge_patch,
+    render,
+    unknown_section,
+)
+from serial_relay.twin.twin import Document
+
+log = logging.getLogger(__name__)
+
+BURST = 20
+PER_HOUR = 12
+"""Tokens, each worth one patch: at once, and in each hour after that."""
+
+RESERVE = 10
+"""Tokens that only faults and recoveries may take, however often applications open and close their ports."""
+
+_SETTLE = 0.3
+"""Seconds from a change to its patch, so that what follows from it goes along."""
+
+_FIRST_RETRY = 5.0
+_LAST_RETRY = 3600 / PER_HOUR
+"""Seconds between attempts while the other side does not accept."""
+
+_ROUNDING = 1e-6
+
+_HEALTHY = (State.CONNECTING, State.NEGOTIATING, State.CONNECTED, State.IDLE)
+_FACTS = ("version", "startedAt", "configSource", "desiredVersion", "configErrors")
+
+
+class _Urgency(IntEnum):
+    """What a difference between the section and what the other side holds is worth."""
+
+    NONE = 0
+    SLOW = 1
+    """Counters, modem lines, another attempt with the same error: at the report interval."""
+    CALM = 2
+    """Applications come and go, a healthy port changes its state: while more than the reserve is left."""
+    PROMPT = 3
+    """Faults, recoveries, configuration: while a token is left."""
+
+
+class Reporter:
+    """Decides what to report when.
+
+    Nothing is due before the first `resend_all`. At most `BURST` + 24 x `PER_HOUR` patches a day are caused by
+    changes, and one each report interval by counters.
+    """
+
+    def __init__(self, facts: ModuleFacts) -> None:
+        self._facts = facts
+        self._interval = DEFAULT_REPORT_INTERVAL
+        self._bucket = _TokenBucket()
+        self._held: dict[str, Any] | None = None  # None: unknown
+        self._names: set[str] = set()  # of ports that the other side may hold
+        self._sent: _Sent | None = None
+        self._synchronised = False
+        self._changed_at: float | None = None
+        self._counters_at = math.inf
+        self._not_before = -math.inf
+        self._retry = _FIRST_RETRY
+        self._omitted: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> ModuleFacts:
+        """What is reported beside the ports."""
+        return self._facts
+
+    def configured(self, facts: ModuleFacts, report_interval: float, now: float) -> None:
+        """Take over what a new configuration changes: the facts, and the seconds between counters."""
+        if facts != self._facts:
+            self._facts = facts
+            self.mark_changed(now)
+        if report_interval != self._interval:
+            self._counters_at += report_interval - self._interval
+            self._interval = report_interval
+
+    def mark_changed(self, now: float) -> None:
+        """Take note that something in a status may be worth a patch."""
+        settled = now + _SETTLE
+        self._changed_at = settled if self._changed_at is None else min(self._changed_at, settled)
+
+    def resend_all(self, now: float, held: Document | None = None) -> None:
+        """Start anew: the other side holds `held`, or nobody knows what (None); say so after each reconnect.
+
+        What is under way from `patch` counts for nothing any more, except that `held` may be older than it.
+        """
+        self._hold(None if self._sent else held)
+        self._sent = None
+        if not self._synchronised:
+            self._synchronised = True
+            self._counters_at = now + self._interval
+        self._changed_at = now + _SETTLE
+        self._not_before = now
+        self._retry = _FIRST_RETRY
+
+    def next_due(self, now: float) -> float | None:
+        """Say when to call `patch` next, unless something calls for it earlier; None while one is under way.
+
+        The time may be past.
+        """
+        if not self._synchronised or self._sent:
+            return None
+        due = self._counters_at if self._changed_at is None else min(self._changed_at, self._counters_at)
+        return max(due, self._not_before, now)
+
+    def patch(self, statuses: Mapping[str, PortStatus], now: float) -> dict[str, Any] | None:
+        """Give the patch to send now, if any; its sending is answered with `accepted` or `failed`."""
+        if (due := self.next_due(now)) is None or due > now:
+            return None
+        section = self._fitted(statuses)
+        whole = self._held is None
+        held = unknown_section(self._names | statuses.keys()) if self._held is None else self._held
+        urgency = _Urgency.PROMPT if whole else _urgency(held, section)
+        counters_due = self._counters_at <= now
+        paid = urgency >= _Urgency.CALM
+        if paid and (wait := self._bucket.wait(now, 1 + (RESERVE if urgency is _Urgency.CALM else 0))):
+            self._changed_at = now + wait
+            if not counters_due:
+                return None
+            paid = False
+        else:
+            self._changed_at = None
+        if counters_due or whole:
+            self._counters_at = now + self._interval
+        else:
+            section = _without_slow_changes(held, section)
+        patch = merge_patch(held, section)
+        if not patch:
+            return None
+        if paid:
+            self._bucket.take()
+        self._sent = _Sent(section, paid=paid)
+        self._names.update(section["serialPorts"])
+        return patch
+
+    def accepted(self) -> None:
+        """Take note that the last patch is stored."""
+        if self._sent:
+            self._hold(self._sent.section)
+            self._sent = None
+            self._retry = _FIRST_RETRY
+
+    def failed(self, now: float) -> None:
+        """Take note that the last patch was not stored, or perhaps was: all of it is sent again later."""
+        if self._sent:
+            if self._sent.paid:
+                self._bucket.give_back()
+            self._sent = None
+            self._held = None
+            self._changed_at = now
+            self._not_before = now + self._retry
+            self._retry = min(2 * self._retry, _LAST_RETRY)
+
+    def _hold(self, section: Document | None) -> None:
+        if section is None:
+            self._held = None
+            return
+        self._held = {key: section[key] for key in (*MODULE_KEYS, "serialPorts") if key in section}
+        ports = self._held.get("serialPorts")
+        self._names = set(ports) if isinstance(ports, Mapping) else set()
+
+    def _fitted(self, statuses: Mapping[str, PortStatus]) -> dict[str, Any]:
+        section, omitted = fit(render(self._facts, statuses))
+        if omitted != self._omitted:
+            if omitted:
+                log.warning(
+                    "the reported properties leave out %s: all of it would be too long", ", ".join(omitted)
+                )
+            self._omitted = omitted
+        return section
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    section: dict[str, Any]
+    paid: bool
+
+
+class _TokenBucket:
+    """`BURST` tokens, refilled with `PER_HOUR`."""
+
+    def __init__(self) -> None:
+        self._level = float(BURST)
+        self._at = -math.inf
+
+    def wait(self, now: float, tokens: float) -> float:
+        """Give the seconds until there are as many tokens, 0 when there are."""
+        self._level = (
+            min(BURST, self._level + (now - self._at) * PER_HOUR / 3600) if self._at > -math.inf else BURST
+        )
+        self._at = now
+        missing = tokens - self._level
+        return missing * 3600 / PER_HOUR if missing > _ROUNDING else 0.0
+
+    def take(self) -> None:
+        self._level -= 1
+
+    def give_back(self) -> None:
+        self._level += 1
+
+
+def _urgency(held: Document, section: Document) -> _Urgency:
+    if any(held.get(key) != section.get(key) for key in _FACTS):
+        return _Urgency.PROMPT
+    ports = section["serialPorts"]
+    earlier = held.get("serialPorts")
+    if not isinstance(earlier, Mapping) or earlier.keys() != ports.keys():
+        return _Urgency.PROMPT
+    if urgency := max(
+        (_port_urgency(earlier[name], port) for name, port in ports.items()), default=_Urgency.NONE
+    ):
+        return urgency
+    return _Urgency.CALM if any(held.get(key) != section.get(key) for key in MODULE_KEYS) else _Urgency.NONE
+
+
+def _port_urgency(held: object, port: Document) -> _Urgency:
+    if held == port:
+        return _Urgency.NONE
+    if not isinstance(held, Mapping):
+        return _Urgency.PROMPT
+    changed = {key for key in held.keys() | port.keys() if held.get(key) != port.get(key)}
+    states = (held.get("state"), port["state"])
+    if changed & {"configError", "link"} or (
+        "state" in changed and any(state not in _HEALTHY for state in states)
+    ):
+        return _Urgency.PROMPT
+    if "lastError" in changed and _code(held) != _code(port):
+        return _Urgency.CALM if states == (State.RETRYING, State.RETRYING) else _Urgency.PROMPT
+    return _Urgency.CALM if changed & {"state", "applicationOpen", "remoteAddress", "line"} else _Urgency.SLOW
+
+
+def _code(port: Document) -> object:
+    error = port.get("lastError")
+    return error.get("code") if isinstance(error, Mapping) else None
+
+
+def _without_slow_changes(held: Document, section: dict[str, Any]) -> dict[str, Any]:
+    """Let ports of which only slow things changed stand as they are held."""
+    earlier = held.get("serialPorts")
+    if not isinstance(earlier, Mapping):
+        return section
+    ports = {
+        name: earlier[name]
+        if name in earlier and _port_urgency(earlier[name], port) is _Urgency.SLOW
+        else port
+        for name, port in section["serialPorts"].items()
+    }
+    return {**section, "serialPorts": ports}

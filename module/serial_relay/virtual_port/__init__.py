@@ -1,0 +1,1 @@
+"""What applications open: virtual serial ports and the links that lead to them."""

@@ -1,0 +1,94 @@
+"""What an application set on the virtual port, read from its termios. Pure.
+
+A pty carries the baud rate (any, not only the ones with a name), the stop bits and the flow control. It carries no
+data bits and no parity: `pty_set_termios` (drivers/tty/pty.c) forces CS8 and clears PARENB, so these come from the
+configuration alone.
+"""
+
+from __future__ import annotations
+
+import struct
+import termios
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Self
+
+from serial_relay.config import LineSettings
+
+EXTPROC = 0o200000
+"""c_lflag: "external processing", which makes a pty tell its master of every `tcsetattr` (tty_ioctl(4), TIOCPKT)."""
+
+_COOKED_INPUT = termios.ISTRIP | termios.INLCR | termios.IGNCR | termios.ICRNL | 0o001000  # the last: IUCLC
+_COOKED = termios.ICANON | termios.ECHO | termios.ISIG
+
+
+class Termios(NamedTuple):
+    """`struct termios2` (include/uapi/asm-generic/termbits.h)."""
+
+    iflag: int
+    oflag: int
+    cflag: int
+    lflag: int
+    line: int
+    control_characters: bytes
+    input_speed: int
+    output_speed: int
+    """Bits per second, also without a `B` constant."""
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """Read what TCGETS2 gave."""
+        return cls(*_TERMIOS2.unpack(data))
+
+    def pack(self) -> bytes:
+        """Write what TCSETS2 takes."""
+        return _TERMIOS2.pack(*self)
+
+    @property
+    def raw(self) -> bool:
+        """Whether the application takes its input as it comes, so that the line discipline has nothing to do."""
+        return not (self.lflag & _COOKED or self.iflag & _COOKED_INPUT)
+
+
+_TERMIOS2 = struct.Struct("=4IB19s2I")
+TERMIOS_SIZE = _TERMIOS2.size
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationLine:
+    """The line settings that reach through a pty."""
+
+    baud_rate: int | None
+    """Bits per second; None for B0, which is no speed but "hang up"."""
+    stop_bits: Literal[1, 2]
+    flow_control: Literal["none", "rtsCts", "xonXoff"]
+
+
+def application_line(attributes: Termios) -> ApplicationLine:
+    """Give the line settings that an application's termios asks for."""
+    if attributes.cflag & termios.CRTSCTS:
+        flow_control: Literal["none", "rtsCts", "xonXoff"] = "rtsCts"
+    elif attributes.iflag & termios.IXON:
+        flow_control = "xonXoff"
+    else:
+        flow_control = "none"
+    return ApplicationLine(
+        baud_rate=attributes.output_speed or None,
+        stop_bits=2 if attributes.cflag & termios.CSTOPB else 1,
+        flow_control=flow_control,
+    )
+
+
+def wanted_line(configured: LineSettings, application: ApplicationLine | None) -> LineSettings:
+    """Give what the real port shall have: what is configured, and the application's where nothing is.
+
+    What neither says is None: the real port keeps it.
+    """
+    if application is None:
+        return configured
+    return LineSettings(
+        baud_rate=configured.baud_rate or application.baud_rate,
+        data_bits=configured.data_bits,
+        parity=configured.parity,
+        stop_bits=configured.stop_bits or application.stop_bits,
+        flow_control=configured.flow_control or application.flow_control,
+    )

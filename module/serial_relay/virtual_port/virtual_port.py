@@ -1,0 +1,58 @@
+"""What the relay knows of a virtual serial port. The pty pair is one kind; a character device would be another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from serial_relay.virtual_port.termios_map import ApplicationLine
+
+
+class VirtualPortEvents(Protocol):
+    """What a virtual serial port tells the relay; every call comes from the event loop."""
+
+    def application_opened(self) -> None:
+        """An application has the port open; until now none had."""
+
+    def application_closed(self, unread: int) -> None:
+        """The last application is gone and left `unread` bytes of the device unread; they are discarded."""
+
+    def application_data(self, data: bytes) -> None:
+        """The application wrote; never empty."""
+
+    def application_set_line(self, line: ApplicationLine) -> None:
+        """The application set the line, before it wrote what follows; only while settings are followed."""
+
+    def application_flushed(self, *, received: bool, transmitted: bool) -> None:
+        """The application discarded what it has not read, or what the port has not sent (`tcflush`); as above."""
+
+    def pause_device(self) -> None:
+        """The application does not read: write no more until `resume_device`. What was written is kept."""
+
+    def resume_device(self) -> None:
+        """There is room again."""
+
+
+class VirtualPort(Protocol):
+    """A serial port that applications open by its link."""
+
+    slave: Path
+    """The node that the link leads to."""
+
+    def set_owner(self, uid: int, gid: int, mode: int) -> None:
+        """Give the node its owner, group and mode; what the system refuses is a warning, not an error."""
+
+    def follow_settings(self, *, enabled: bool) -> None:
+        """Tell of what applications set, or not (any longer)."""
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes of the device to the application; only while one has the port open."""
+
+    def pause_reading(self) -> None:
+        """Take nothing more from the application: its writes block when the port's own buffer is full."""
+
+    def resume_reading(self) -> None:
+        """Take the application's bytes again."""
+
+    def close(self) -> None:
+        """Remove the port; an application that has it open sees a hang-up."""

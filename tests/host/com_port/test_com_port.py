@@ -1,0 +1,231 @@
+"""A real port's life: absent, present, vanished and back, held by somebody else, set up as configured."""
+
+from __future__ import annotations
+
+import termios
+from pathlib import Path
+
+import pytest
+import serial
+
+from serial_host.com_port.listing import PortIdentity, find_port
+from serial_host.com_port.port import ComPortError
+from serial_host.com_port.serial_port import _why_not_open
+from serial_host.com_port.thread_pump import WRITE_CHUNK
+from serial_host.config import UsbMatch
+from serial_host.configuration.config_file import parse_port
+from tests.host.running import Client, RunningServer, serial_port, until
+from tests.host.serial_device import SerialDevice
+
+
+def test_a_port_that_is_not_there_is_named_refused_and_served_once_it_comes(
+    device: SerialDevice, tcp_port: int, *, threads: bool
+) -> None:
+    device.unplug()
+    port = serial_port({"device": device.name, "tcp_port": tcp_port}, threads=threads)
+    with RunningServer(port) as server:
+        until(lambda: server.status()["state"] == "absent")
+        assert device.name in server.status()["last_error"]
+        assert "is not there" in server.status()["last_error"]
+        with pytest.raises(ConnectionRefusedError):
+            Client(tcp_port)
+        device.plug_in()
+        with server.client() as client:
+            client.send(b"welcome")
+            assert device.receive(7) == b"welcome"
+
+
+def test_a_vanished_port_disconnects_its_client_and_comes_back_by_itself(
+    device: SerialDevice, tcp_port: int, *, threads: bool
+) -> None:
+    port = serial_port({"device": device.name, "tcp_port": tcp_port}, threads=threads)
+    with RunningServer(port) as server:
+        for _ in range(3):
+            with server.client() as client:
+                client.send(b"hello")
+                assert device.receive(5) == b"hello"
+                device.unplug()
+                client.is_cut()
+                until(lambda: server.status()["state"] == "absent")
+                assert server.status()["client"] is None
+            device.plug_in()
+        with server.client() as client:
+            device.send(b"back")
+            assert client.receive(4) == b"back"
+
+
+def test_bytes_that_a_vanished_port_did_not_take_are_counted(
+    device: SerialDevice, tcp_port: int, *, threads: bool
+) -> None:
+    port = serial_port({"device": device.name, "tcp_port": tcp_port}, threads=threads)
+    with RunningServer(port) as server:
+        with server.client() as client:
+            client.socket.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                client.send(bytes(5_000_000))
+            unsent = server.status()["unsent"]
+            taken = server.status()["bytes_to_device"]
+            assert unsent > 0
+            device.unplug()
+            until(lambda: server.status()["state"] == "absent")
+        status = server.status()
+    # pyserial's write returns only when the terminal could take more, so the last chunk may have gone before.
+    assert status["discarded_to_device"] >= unsent - WRITE_CHUNK
+    assert status["discarded_to_device"] > 0
+    assert status["bytes_to_device"] + status["discarded_to_device"] >= taken
+    assert status["unsent"] == 0
+
+
+def test_a_port_held_by_another_program_is_named_and_taken_when_it_is_free(
+    device: SerialDevice, tcp_port: int
+) -> None:
+    holder = serial.Serial(device.name, exclusive=True)
+    with RunningServer(serial_port({"device": device.name, "tcp_port": tcp_port})) as server:
+        until(lambda: server.status()["state"] == "absent")
+        assert "held by another program" in server.status()["last_error"]
+        holder.close()
+        server.wait_listening()
+        with pytest.raises(serial.SerialException):
+            serial.Serial(device.name, exclusive=True)
+
+
+def test_a_thing_that_is_no_terminal_is_named(tmp_path: Path, tcp_port: int) -> None:
+    plain_file = tmp_path / "file"
+    plain_file.write_text("no terminal")
+    with RunningServer(serial_port({"device": str(plain_file), "tcp_port": tcp_port})) as server:
+        until(lambda: server.status()["state"] == "absent")
+        assert f"{plain_file} cannot be opened" in server.status()["last_error"]
+
+
+def test_the_port_is_opened_with_the_configured_settings(
+    device: SerialDevice, tcp_port: int, *, threads: bool
+) -> None:
+    entry = {
+        "device": device.name,
+        "tcp_port": tcp_port,
+        "baud_rate": 57600,
+        "stop_bits": 2,
+        "flow_control": "xon_xoff",
+    }
+    with RunningServer(serial_port(entry, threads=threads)) as server:
+        server.wait_listening()
+        attributes = termios.tcgetattr(device.descriptor)
+        assert attributes[4] == attributes[5] == termios.B57600
+        assert attributes[2] & termios.CSTOPB
+        assert attributes[0] & termios.IXON
+        assert server.status()["line"] == "57600 8N2 xon_xoff"
+
+
+def test_an_arbitrary_baud_rate_is_set_and_reported(device: SerialDevice, tcp_port: int) -> None:
+    with RunningServer(
+        serial_port({"device": device.name, "tcp_port": tcp_port, "baud_rate": 123456})
+    ) as server:
+        server.wait_listening()
+        assert server.status()["line"] == "123456 8N1"
+
+
+def test_what_the_driver_makes_of_the_settings_is_reported(
+    device: SerialDevice, tcp_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    entry = {"device": device.name, "tcp_port": tcp_port, "data_bits": 7, "parity": "even"}
+    with RunningServer(serial_port(entry)) as server:
+        server.wait_listening()
+        # A pseudo-terminal knows neither seven bits nor parity (pty_set_termios).
+        assert server.status()["line"] == "9600 8N1"
+    assert "runs 9600 8N1, not 9600 7E1 as configured" in caplog.text
+
+
+def test_on_client_opens_the_port_for_a_client_only(
+    device: SerialDevice, tcp_port: int, *, threads: bool
+) -> None:
+    entry = {"device": device.name, "tcp_port": tcp_port, "open": "on_client"}
+    with RunningServer(serial_port(entry, threads=threads)) as server:
+        server.wait_listening()
+        for _ in range(3):
+            assert server.status()["state"] == "idle"
+            serial.Serial(device.name, exclusive=True).close()
+            with Client(tcp_port) as client:
+                client.send(b"sent before the port was open")
+                assert device.receive(29) == b"sent before the port was open"
+                device.send(b"yes")
+                assert client.receive(3) == b"yes"
+            until(lambda: server.status()["state"] == "idle")
+
+
+def test_on_client_cuts_the_client_of_an_absent_port(device: SerialDevice, tcp_port: int) -> None:
+    device.unplug()
+    entry = {"device": device.name, "tcp_port": tcp_port, "open": "on_client"}
+    with RunningServer(serial_port(entry)) as server:
+        server.wait_listening()
+        with Client(tcp_port) as client:
+            assert client.is_cut()
+        assert "is not there" in server.status()["last_error"]
+        device.plug_in()
+        until(lambda: server.status()["state"] == "idle")
+        with Client(tcp_port) as client:
+            client.send(b"now")
+            assert device.receive(3) == b"now"
+
+
+def identity(match: dict[str, str]) -> UsbMatch:
+    """Read a `match` table as a configuration file has it."""
+    found = parse_port({"match": match, "tcp_port": 1}, "test").match
+    assert found is not None
+    return found
+
+
+ADAPTERS = [
+    PortIdentity("COM1", "Communications Port"),
+    PortIdentity("COM3", "USB Serial Port", 0x0403, 0x6001, "A12345", "1-4.1"),
+    PortIdentity("COM7", "USB Serial Port", 0x0403, 0x6001, "B99999", "1-4.2"),
+    PortIdentity("COM9", "Arduino", 0x2341, 0x0043, None, "1-2"),
+]
+
+
+@pytest.mark.parametrize(
+    ("match", "device"),
+    [
+        ({"serial": "A12345"}, "COM3"),
+        ({"serial": "b99999"}, "COM7"),
+        ({"vid": "2341"}, "COM9"),
+        ({"vid": "0403", "pid": "6001", "location": "1-4.2"}, "COM7"),
+        ({"location": "1-2"}, "COM9"),
+    ],
+)
+def test_an_adapter_is_found_by_its_identity(match: dict[str, str], device: str) -> None:
+    assert find_port(ADAPTERS, identity(match)) == device
+
+
+@pytest.mark.parametrize(
+    ("match", "message"),
+    [
+        ({"serial": "C1"}, "no port with the USB identity C1 is there"),
+        ({"vid": "1a86", "pid": "7523"}, "no port with the USB identity 1a86:7523 is there"),
+        ({"vid": "0403", "serial": "X"}, "no port with the USB identity 0403:* X is there"),
+        ({"vid": "0403"}, "2 ports have the USB identity 0403:*: COM3, COM7; add serial or location"),
+    ],
+)
+def test_an_identity_that_fits_no_port_or_several_is_named(match: dict[str, str], message: str) -> None:
+    with pytest.raises(ComPortError, match=message.replace("*", r"\*")):
+        find_port(ADAPTERS, identity(match))
+
+
+@pytest.mark.parametrize(
+    ("system_says", "message"),
+    [
+        (
+            "could not open port 'COM9': FileNotFoundError(2, 'The system cannot find the file specified.', None, 2)",
+            "COM9 is not there",
+        ),
+        (
+            "could not open port 'COM9': PermissionError(13, 'Access is denied.', None, 5)",
+            "COM9 is held by another program",
+        ),
+        (
+            "could not open port 'COM9': OSError(22, 'The parameter is incorrect.', None, 87)",
+            "COM9 cannot be opened: could not",
+        ),
+    ],
+)
+def test_what_windows_says_is_put_into_words(system_says: str, message: str) -> None:
+    assert _why_not_open("COM9", serial.SerialException(system_says)).startswith(message)

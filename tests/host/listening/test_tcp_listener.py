@@ -1,0 +1,84 @@
+"""Listening follows the interfaces: late addresses, changed ones, a port that somebody else has."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from ipaddress import ip_interface
+
+import pytest
+
+from serial_host.listening.interfaces import InterfaceAddress
+from tests.host.running import LOOPBACK, Client, RunningServer, echo_port, until
+
+
+def interface(text: str) -> list[InterfaceAddress]:
+    return [InterfaceAddress(ip_interface(text).ip, ip_interface(text).network)]
+
+
+def test_an_address_that_appears_late_is_listened_at(tcp_port: int) -> None:
+    server = RunningServer(echo_port({"tcp_port": tcp_port, "listen": ["switch", "127.0.0.1"]}))
+    with server:
+        server.wait_listening()
+        assert server.status()["listening"] == [f"127.0.0.1:{tcp_port}"]
+        assert "no interface 'switch' has an address now" in server.status()["not_listening"][0]
+        server.interfaces = {**LOOPBACK, "switch": interface("127.0.0.5/8")}
+        until(lambda: f"127.0.0.5:{tcp_port}" in server.status()["listening"])
+        assert server.status()["not_listening"] == []
+
+
+def test_a_changed_address_is_followed(tcp_port: int) -> None:
+    server = RunningServer(echo_port({"tcp_port": tcp_port, "listen": "switch"}))
+    server.interfaces = {"switch": interface("127.0.0.5/8")}
+    with server:
+        until(lambda: server.status()["listening"] == [f"127.0.0.5:{tcp_port}"])
+        server.interfaces = {"switch": interface("127.0.0.6/8")}
+        until(lambda: server.status()["listening"] == [f"127.0.0.6:{tcp_port}"])
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.5", tcp_port))
+        socket.create_connection(("127.0.0.6", tcp_port)).close()
+
+
+def test_a_changed_network_admits_its_clients_without_a_pause(tcp_port: int) -> None:
+    server = RunningServer(echo_port({"tcp_port": tcp_port, "listen": "switch"}))
+    server.interfaces = {"switch": interface("127.0.0.1/30")}
+    with server:
+        server.wait_listening()
+        with Client(tcp_port, source="127.0.0.9") as stranger:
+            assert stranger.is_cut()
+        server.interfaces = {"switch": interface("127.0.0.1/8")}
+
+        def admitted() -> bool:
+            try:
+                with Client(tcp_port, source="127.0.0.9") as client:
+                    client.send(b"?")
+                    return client.receive(1) == b"?"
+            except ConnectionError:
+                return False
+
+        until(admitted)
+
+
+def test_a_busy_tcp_port_is_named_and_taken_when_it_is_free(tcp_port: int) -> None:
+    with socket.socket() as other:
+        if sys.platform != "win32":
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", tcp_port))
+        other.listen()
+        with RunningServer(echo_port({"tcp_port": tcp_port})) as server:
+            until(lambda: server.status()["not_listening"])
+            assert (
+                f"cannot listen on 127.0.0.1:{tcp_port}: another program listens there"
+                in server.status()["not_listening"][0]
+            )
+            other.close()
+            with server.client() as client:
+                client.send(b"free")
+                assert client.receive(4) == b"free"
+
+
+def test_a_connection_is_set_up_like_a_cable(tcp_port: int) -> None:
+    with RunningServer(echo_port({"tcp_port": tcp_port})) as server, server.client():
+        connection = server.connection()
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)

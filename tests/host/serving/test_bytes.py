@@ -1,0 +1,118 @@
+"""The way of the bytes between a real client and a real port: all of them, in order, at any speed of either side."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+
+from serial_host.com_port.port import DEVICE_BOUND
+from serial_host.plumbing.tcp_options import SOCKET_BUFFER
+from tests.host.running import RunningServer, serial_port, until
+from tests.host.serial_device import SerialDevice
+
+MEGABYTE = 1_000_000
+
+
+def test_a_megabyte_each_way_at_once(device: SerialDevice, tcp_port: int, *, threads: bool) -> None:
+    to_device, from_device = os.urandom(MEGABYTE), os.urandom(MEGABYTE)
+    port = serial_port({"device": device.name, "tcp_port": tcp_port}, threads=threads)
+    with RunningServer(port) as server, server.client() as client:
+        writers = [device.sending(from_device), threading.Thread(target=client.send, args=(to_device,))]
+        writers[1].start()
+        received: list[bytes] = []
+        reader = threading.Thread(target=lambda: received.append(client.receive(MEGABYTE)))
+        reader.start()
+        assert device.receive(MEGABYTE) == to_device
+        for thread in (*writers, reader):
+            thread.join()
+        assert received == [from_device]
+        status = server.status()
+    assert (status["bytes_to_device"], status["bytes_from_device"]) == (MEGABYTE, MEGABYTE)
+    assert (status["discarded_to_device"], status["discarded_from_device"]) == (0, 0)
+
+
+def test_every_value_of_a_byte_passes_unchanged(
+    device: SerialDevice, tcp_port: int, *, threads: bool
+) -> None:
+    values = bytes(range(256))
+    port = serial_port({"device": device.name, "tcp_port": tcp_port}, threads=threads)
+    with RunningServer(port) as server, server.client() as client:
+        client.send(values)
+        assert device.receive(256) == values
+        device.send(values)
+        assert client.receive(256) == values
+
+
+def test_a_device_that_takes_nothing_slows_the_client_and_loses_nothing(
+    device: SerialDevice, tcp_port: int, *, threads: bool
+) -> None:
+    port = serial_port({"device": device.name, "tcp_port": tcp_port}, threads=threads)
+    with RunningServer(port) as server, server.client() as client:
+        client.socket.setblocking(False)
+        sent = bytearray()
+        while select.select([], [client.socket], [], 0.5)[1]:
+            part = os.urandom(4096)
+            sent += part[: client.socket.send(part)]
+        assert 0 < server.status()["unsent"] <= DEVICE_BOUND
+        assert len(sent) > DEVICE_BOUND
+        assert device.receive(len(sent)) == bytes(sent)
+
+
+def test_a_client_that_reads_nothing_stops_the_device_and_is_not_cut(
+    device: SerialDevice, tcp_port: int, *, threads: bool
+) -> None:
+    data = os.urandom(300_000)
+    port = serial_port({"device": device.name, "tcp_port": tcp_port}, threads=threads)
+    with RunningServer(port) as server, server.client(receive_buffer=SOCKET_BUFFER) as client:
+        writer = device.sending(data)
+
+        def stalled() -> bool:
+            before = server.status()["bytes_from_device"]
+            time.sleep(0.3)
+            return bool(before and server.status()["bytes_from_device"] == before)
+
+        until(stalled)
+        assert server.status()["bytes_from_device"] < len(data)
+        assert client.receive(len(data)) == data
+        writer.join()
+
+
+def test_what_a_client_sent_before_it_left_reaches_the_device(
+    device: SerialDevice, tcp_port: int, *, threads: bool
+) -> None:
+    data = os.urandom(60_000)
+    port = serial_port({"device": device.name, "tcp_port": tcp_port}, threads=threads)
+    with RunningServer(port) as server:
+        with server.client() as client:
+            sender = threading.Thread(target=client.send, args=(data,))
+            sender.start()
+            got = device.receive(20_000)
+            sender.join()
+        assert got + device.receive(40_000) == data
+        until(lambda: server.status()["client"] is None)
+
+
+def test_device_bytes_without_a_client_are_discarded_and_counted(
+    device: SerialDevice, tcp_port: int, *, threads: bool
+) -> None:
+    port = serial_port({"device": device.name, "tcp_port": tcp_port}, threads=threads)
+    with RunningServer(port) as server:
+        server.wait_listening()
+        device.send(b"nobody hears this")
+        until(lambda: server.status()["discarded_from_device"] == len(b"nobody hears this"))
+        with server.client() as client:
+            device.send(b"heard")
+            assert client.receive(5) == b"heard"
+
+
+def test_requests_and_responses_alternate(device: SerialDevice, tcp_port: int, *, threads: bool) -> None:
+    port = serial_port({"device": device.name, "tcp_port": tcp_port}, threads=threads)
+    with RunningServer(port) as server, server.client() as client:
+        for number in range(200):
+            message = number.to_bytes(8, "big")
+            client.send(message)
+            assert device.receive(8) == message
+            device.send(message[::-1])
+            assert client.receive(8) == message[::-1]

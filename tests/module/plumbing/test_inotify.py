@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from serial_relay.plumbing import inotify
+from serial_relay.plumbing.inotify import Inotify
+
+
+async def test_names_of_a_directory_are_delivered(tmp_path: Path, watches: Inotify) -> None:
+    seen: asyncio.Queue[tuple[int, str]] = asyncio.Queue()
+    watches.watch(tmp_path, inotify.IN_CLOSE_WRITE, lambda mask, name: seen.put_nowait((mask, name)))
+    (tmp_path / "ports.json").write_text("{}")
+    assert await seen.get() == (inotify.IN_CLOSE_WRITE, "ports.json")
+
+
+async def test_an_ended_watch_is_silent_and_others_go_on(tmp_path: Path, watches: Inotify) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    seen: asyncio.Queue[str] = asyncio.Queue()
+    first = watches.watch(
+        tmp_path / "a", inotify.IN_CLOSE_WRITE, lambda _, name: seen.put_nowait(f"a {name}")
+    )
+    watches.watch(tmp_path / "b", inotify.IN_CLOSE_WRITE, lambda _, name: seen.put_nowait(f"b {name}"))
+    watches.unwatch(first)
+    watches.unwatch(first)
+    (tmp_path / "a" / "x").write_text("")
+    (tmp_path / "b" / "x").write_text("")
+    assert await seen.get() == "b x"
+    assert seen.empty()
+
+
+async def test_a_removed_path_ends_its_watch_with_a_call(tmp_path: Path, watches: Inotify) -> None:
+    path = tmp_path / "file"
+    path.write_text("")
+    ended: asyncio.Queue[int] = asyncio.Queue()
+    watches.watch(path, inotify.IN_DELETE_SELF, lambda mask, _: ended.put_nowait(mask))
+    path.unlink()
+    assert [await ended.get(), await ended.get()] == [inotify.IN_DELETE_SELF, inotify.IN_IGNORED]
+
+
+async def test_a_path_that_does_not_exist_is_an_error_with_its_name(tmp_path: Path, watches: Inotify) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        watches.watch(tmp_path / "nowhere", inotify.IN_OPEN, lambda _mask, _name: None)
+
+
+async def test_dropped_events_make_everybody_look(tmp_path: Path, watches: Inotify) -> None:
+    """Fill the kernel's queue for real: that many events without a look in between."""
+    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    masks: list[int] = []
+    other: list[int] = []
+    (tmp_path / "quiet").mkdir()
+    watches.watch(tmp_path, inotify.IN_OPEN | inotify.IN_CLOSE_WRITE, lambda mask, _: masks.append(mask))
+    watches.watch(tmp_path / "quiet", inotify.IN_OPEN, lambda mask, _: other.append(mask))
+    path = tmp_path / "file"
+    for _ in range(limit // 2 + 10):
+        path.write_text("")
+    while 0 not in masks or 0 not in other:
+        await asyncio.sleep(0.01)
+    assert set(other) == {0}

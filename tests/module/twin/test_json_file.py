@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from serial_relay.twin.json_file import MAX_SIZE, UnreadableError, read_object, replace_object
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    for document in ({"a": {"b": "ü"}}, {}):
+        replace_object(path, document, durable=True)
+        assert read_object(path) == document
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_people_can_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    replace_object(path, {"state": "Süd"}, durable=False)
+    assert path.read_text(encoding="utf-8") == '{\n  "state": "Süd"\n}\n'
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    path = tmp_path / "ports.json"
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    assert read_object(path) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no JSON: Expecting value, line 1, column 1"),
+        (b'{\n  "a": 1,\n  "b" 2\n}', "no JSON: Expecting ':' delimiter, line 3, column 7"),
+        (b'{"a": 1}}', "no JSON: Extra data, line 1, column 9"),
+        (b"[1]", "a JSON object is expected, not an array"),
+        (b"null", "a JSON object is expected, not null"),
+        (b'{\n"a": "\xff"}', "no UTF-8 text: byte 0xff in line 2"),
+        (b"[" * 200_000, "nested too deeply"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "a number of thousands of digits"),
+        (b'"' + b"x" * MAX_SIZE + b'"', "longer than 256 KB"),
+    ],
+    ids=["empty", "syntax", "extra", "array", "null", "bytes", "deep", "digits", "long"],
+)
+def test_what_is_no_object_is_said_with_its_place(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "ports.json"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableError) as caught:
+        read_object(path)
+    assert str(caught.value) == message
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_object(tmp_path / "missing")
+    with pytest.raises(UnreadableError, match="Is a directory"):
+        read_object(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UnreadableError, match="Too many levels of symbolic links"):
+        read_object(tmp_path / "loop")
+
+
+def test_a_fifo_without_a_writer_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(UnreadableError, match="no JSON"):
+        read_object(tmp_path / "fifo")
+
+
+def test_a_failed_replacement_leaves_the_old_content_alone(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    path.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        replace_object(path, {"a": 1}, durable=True)
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(FileNotFoundError):
+        replace_object(tmp_path / "missing" / "status.json", {}, durable=True)

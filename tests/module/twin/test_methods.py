@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serial_relay.plumbing import log as log_format
+from serial_relay.status import NotSupportedError, PortStatus, State
+from serial_relay.twin.methods import METHOD_NAMES, Methods
+from tests.module.statuses import MOMENT, connected
+
+SECTION = {"status": "ok", "serialPorts": {"scale": {"state": "connected"}}}
+
+
+class FakePorts:
+    """Stands in for the supervisor: remembers what was asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+        self.failure: Exception | None = None
+        self._statuses = {
+            "scale": connected("scale"),
+            "raw": connected("raw"),
+            "off": PortStatus(State.DISABLED, MOMENT, "/dev/off"),
+        }
+
+    def statuses(self) -> Mapping[str, PortStatus]:
+        return self._statuses
+
+    def restart(self, name: str) -> None:
+        self._take("restart", name)
+
+    def set_modem_lines(self, name: str, dtr: bool | None, rts: bool | None) -> None:
+        self._take("set_modem_lines", name, dtr, rts)
+
+    async def send_break(self, name: str, milliseconds: int) -> None:
+        self._take("send_break", name, milliseconds)
+
+    def _take(self, what: str, name: str, *values: object) -> None:
+        if self.failure:
+            raise self.failure
+        if self._statuses[name].state is State.DISABLED:
+            raise LookupError(name)
+        if name == "raw" and what != "restart":
+            raise NotSupportedError(
+                "raw carries bytes alone; the protocol rfc2217 carries modem lines and breaks"
+            )
+        self.asked.append((what, name, *values))
+
+
+@pytest.fixture
+def ports() -> FakePorts:
+    return FakePorts()
+
+
+@pytest.fixture
+def methods(ports: FakePorts) -> Methods:
+    return Methods(ports, lambda: SECTION)
+
+
+async def test_get_status_gives_the_whole_section_whatever_the_payload(methods: Methods) -> None:
+    for payload in (None, {}, "x", [1], {"a": 1}):
+        assert await methods.call("getStatus", payload) == (200, SECTION)
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "answer", "asked"),
+    [
+        ("restartPort", {"port": "scale"}, {"port": "scale"}, ("restart", "scale")),
+        ("restartPort", {"port": "raw"}, {"port": "raw"}, ("restart", "raw")),
+        (
+            "setModemLines",
+            {"port": "scale", "dtr": True, "rts": False},
+            {"port": "scale", "dtr": True, "rts": False},
+            ("set_modem_lines", "scale", True, False),
+        ),
+        (
+            "setModemLines",
+            {"port": "scale", "rts": True},
+            {"port": "scale", "rts": True},
+            ("set_modem_lines", "scale", None, True),
+        ),
+        (
+            "sendBreak",
+            {"port": "scale", "milliseconds": 100},
+            {"port": "scale", "milliseconds": 100},
+            ("send_break", "scale", 100),
+        ),
+        (
+            "sendBreak",
+            {"port": "scale"},
+            {"port": "scale", "milliseconds": 250},
+            ("send_break", "scale", 250),
+        ),
+    ],
+)
+async def test_a_method_is_carried_out(
+    methods: Methods, ports: FakePorts, name: str, payload: object, answer: object, asked: tuple[Any, ...]
+) -> None:
+    assert await methods.call(name, payload) == (200, answer)
+    assert ports.asked == [asked]
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "status", "error"),
+    [
+        ("restartPort", None, 400, "the payload must be a JSON object, not null"),
+        ("restartPort", "scale", 400, 'the payload must be a JSON object, not "scale"'),
+        ("restartPort", ["scale"], 400, "the payload must be a JSON object, not an array"),
+        ("restartPort", {}, 400, "port must be the name of a port"),
+        ("restartPort", {"port": 5}, 400, "port must be the name of a port, not 5"),
+        ("restartPort", {"port": "scale", "prot": 1}, 400, "prot is not known"),
+        ("restartPort", {"port": "other"}, 404, 'there is no port "other"; there are off, raw, scale'),
+        ("restartPort", {"port": "off"}, 409, "the port off is disabled: it does not run"),
+        ("setLogLevel", {"level": 7}, 400, None),
+        ("setLogLevel", {"level": "loud"}, 400, None),
+        ("setModemLines", {"port": "scale"}, 400, "dtr or rts must be there, true or false"),
+        ("setModemLines", {"port": "scale", "dtr": 1}, 400, "dtr must be true or false, not 1"),
+        ("setModemLines", {"port": "other", "dtr": True}, 404, None),
+        (
+            "setModemLines",
+            {"port": "raw", "dtr": True},
+            409,
+            "raw carries bytes alone; the protocol rfc2217 carries modem lines and breaks",
+        ),
+        ("setModemLines", {"port": "off", "dtr": True}, 409, None),
+        (
+            "sendBreak",
+            {"port": "scale", "milliseconds": 0},
+            400,
+            "milliseconds must be a number of milliseconds, 1-5000, not 0",
+        ),
+        ("sendBreak", {"port": "scale", "milliseconds": True}, 400, None),
+        ("sendBreak", {"port": "raw"}, 409, None),
+        (
+            "reboot",
+            {},
+            501,
+            'there is no method "reboot"; there are getStatus, restartPort, sendBreak, setLogLevel, setModemLines',
+        ),
+    ],
+)
+async def test_what_cannot_be_done_is_refused_with_a_reason(
+    methods: Methods, ports: FakePorts, name: str, payload: object, status: int, error: str | None
+) -> None:
+    answered, answer = await methods.call(name, payload)
+    assert answered == status
+    assert isinstance(answer["error"], str)
+    if error is not None:
+        assert answer == {"error": error}
+    assert ports.asked == []
+
+
+async def test_a_method_that_is_switched_off_is_refused(ports: FakePorts) -> None:
+    methods = Methods(ports, lambda: SECTION, frozenset({"getStatus"}))
+    assert (await methods.call("getStatus", None))[0] == 200
+    assert await methods.call("restartPort", {"port": "scale"}) == (
+        403,
+        {"error": "restartPort is switched off by ALLOWED_METHODS in the module's environment"},
+    )
+    assert ports.asked == []
+
+
+async def test_with_all_methods_switched_off_none_is_listed(ports: FakePorts) -> None:
+    methods = Methods(ports, lambda: SECTION, frozenset())
+    assert await methods.call("reboot", None) == (
+        501,
+        {"error": 'there is no method "reboot"; there are none'},
+    )
+
+
+async def test_the_log_level_is_set(methods: Methods) -> None:
+    before = logging.getLogger().level
+    try:
+        assert await methods.call("setLogLevel", {"level": "Debug"}) == (200, {"level": "debug"})
+        assert logging.getLogger().level == logging.DEBUG
+    finally:
+        logging.getLogger().setLevel(before)
+        for name in log_format._TALKATIVE:
+            logging.getLogger(name).setLevel(logging.NOTSET)
+
+
+async def test_a_defect_is_answered_and_logged(
+    methods: Methods, ports: FakePorts, caplog: pytest.LogCaptureFixture
+) -> None:
+    ports.failure = RuntimeError("defect")
+    assert await methods.call("restartPort", {"port": "scale"}) == (
+        500,
+        {"error": "unexpected error; the module's log says more"},
+    )
+    assert caplog.records[0].exc_info
+
+
+async def test_each_call_is_one_line_of_the_log(methods: Methods, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        await methods.call("restartPort", {"port": "scale"})
+        await methods.call("restartPort", {"port": "other"})
+    assert [record.getMessage() for record in caplog.records] == [
+        "method restartPort: 200",
+        'method restartPort: 404, there is no port "other"; there are off, raw, scale',
+    ]
+
+
+payloads = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=()), max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["port", "level", "dtr", "rts", "milliseconds"]) | st.text(max_size=4), inner
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    st.sampled_from(sorted(METHOD_NAMES)) | st.text(st.characters(exclude_categories=()), max_size=9),
+    payloads,
+)
+async def test_any_payload_is_answered(name: str, payload: object) -> None:
+    methods = Methods(FakePorts(), lambda: SECTION)
+    status, answer = await methods.call(name, payload)
+    assert status in ({200} if name == "getStatus" else {200, 400, 404, 501})
+    text = json.dumps(answer, ensure_ascii=False)
+    assert text.isprintable()
+    assert len(text) < 1000

@@ -1,0 +1,475 @@
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from serial_relay.status import ActualLine, ConfigFault, ErrorCode, ModemState, PortError, State
+from serial_relay.twin.reported import ModuleFacts, fit, render
+from serial_relay.twin.reporter import BURST, PER_HOUR, RESERVE, Reporter
+from tests.edgehub.twin import ModuleTwin
+from tests.module.statuses import MOMENT, connected, everything, invalid, retrying
+
+FACTS = ModuleFacts(version="1.0.0", started_at=MOMENT)
+HOUR = 3600.0
+DAY = 24 * HOUR
+
+Change = Callable[[], None]
+
+
+class Module:
+    """A reporter between ports and an edgeHub, in a time that runs as fast as it can.
+
+    `at` plans a change of a port; `run` lets time pass. Patches arrive at `hub`, which keeps edgeHub's rules, and in
+    `patches` with their times.
+    """
+
+    def __init__(self, *ports: str) -> None:
+        self.now = 0.0
+        self.reporter = Reporter(FACTS)
+        self.statuses = {name: connected(name) for name in ports}
+        self.hub = ModuleTwin()
+        self.available = True
+        self.patches: list[tuple[float, dict[str, Any]]] = []
+        self._planned: list[tuple[float, int, Change]] = []
+        self._order = itertools.count()
+
+    def at(self, when: float, change: Change) -> None:
+        heapq.heappush(self._planned, (when, next(self._order), change))
+
+    def change(self, name: str, **values: Any) -> Change:
+        """Change a status, as a relay does."""
+
+        def change() -> None:
+            for key, value in values.items():
+                setattr(self.statuses[name], key, value)
+            self.reporter.mark_changed(self.now)
+
+        return change
+
+    def run(self, until: float) -> None:
+        while True:
+            due = self.reporter.next_due(self.now)
+            planned = self._planned[0][0] if self._planned else None
+            times = [moment for moment in (due, planned) if moment is not None]
+            if not times or min(times) > until:
+                self.now = until
+                return
+            self.now = max(self.now, min(times))
+            if planned is not None and planned <= self.now:
+                heapq.heappop(self._planned)[2]()
+            self._report()
+
+    def _report(self) -> None:
+        patch = self.reporter.patch(self.statuses, self.now)
+        if patch is None:
+            return
+        assert patch
+        if self.available:
+            self.hub.patch_reported(json.dumps(patch).encode())
+            self.patches.append((self.now, patch))
+            self.reporter.accepted()
+        else:
+            self.reporter.failed(self.now)
+
+    @property
+    def newest(self) -> dict[str, Any]:
+        return fit(render(self.reporter.facts, self.statuses))[0]
+
+
+def started(*ports: str) -> Module:
+    """A module whose first report is stored."""
+    module = Module(*ports)
+    module.reporter.resend_all(0)
+    module.run(1)
+    assert module.hub.reported == module.newest
+    module.patches.clear()
+    return module
+
+
+def test_nothing_is_due_before_the_other_side_is_there() -> None:
+    module = Module("a")
+    module.reporter.mark_changed(0)
+    assert module.reporter.next_due(0) is None
+    assert module.reporter.patch(module.statuses, 100) is None
+
+
+def test_the_first_report_is_whole_and_comes_at_once() -> None:
+    module = Module("a", "b")
+    module.reporter.resend_all(5)
+    module.run(6)
+    assert [patch for _, patch in module.patches] == [module.newest | module.patches[0][1]]
+    assert module.hub.reported == module.newest
+
+
+def test_a_change_of_state_goes_out_alone_and_within_a_second() -> None:
+    module = started("a", "b")
+    module.at(100, module.change("b", state=State.RETRYING, since=MOMENT + 99, remote_address=None))
+    module.run(101)
+    ((_, patch),) = module.patches
+    assert patch == {
+        "status": "degraded",
+        "portsConnected": 1,
+        "serialPorts": {
+            "b": {"state": "retrying", "since": "2026-11-22T10:01:39.123Z", "remoteAddress": None}
+        },
+    }
+
+
+def test_what_follows_from_a_change_goes_along() -> None:
+    module = started("a")
+    for number in range(5):
+        module.at(100 + number / 20, module.change("a", state=State.RETRYING, connects=number))
+    module.run(101)
+    assert len(module.patches) == 1
+    assert module.hub.reported == module.newest
+
+
+def test_a_removed_port_is_null_and_a_new_one_whole() -> None:
+    module = started("a", "b")
+    del module.statuses["a"]
+    module.statuses["c"] = retrying("c")
+    module.reporter.mark_changed(1)
+    module.run(2)
+    serial_ports = module.patches[0][1]["serialPorts"]
+    assert serial_ports["a"] is None
+    assert serial_ports["c"] == module.newest["serialPorts"]["c"]
+    assert "b" not in serial_ports
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"state": State.RETRYING},
+        {"state": State.INVALID},
+        {"state": State.DISABLED},
+        {"config_error": ConfigFault("serialPorts.a.uid", "a number")},
+        {"last_error": PortError(ErrorCode.LINK, "/dev/a exists", MOMENT)},
+        {"state": State.IDLE},
+        {"application_open": True},
+        {"line": ActualLine(baud_rate=9600)},
+    ],
+)
+def test_what_people_act_upon_is_reported_at_once(values: dict[str, Any]) -> None:
+    module = started("a", "b")
+    module.at(10, module.change("a", **values))
+    module.run(11)
+    assert module.hub.reported == module.newest
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"bytes_to_device": 5, "bytes_from_device": 7},
+        {"modem": ModemState(cts=True)},
+        {"connects": 2},
+        {"since": MOMENT + 1},
+    ],
+)
+def test_what_only_moves_waits_for_the_report_interval(values: dict[str, Any]) -> None:
+    module = started("a", "b")
+    module.at(10, module.change("a", **values))
+    module.run(HOUR - 1)
+    assert module.patches == []
+    module.run(HOUR + 2)
+    assert len(module.patches) == 1
+    assert module.hub.reported == module.newest
+
+
+def test_counters_of_a_port_go_along_with_its_change_of_state() -> None:
+    module = started("a", "b")
+    module.statuses["a"].bytes_to_device = 5
+    module.statuses["b"].bytes_to_device = 6
+    module.at(10, module.change("a", state=State.RETRYING))
+    module.run(11)
+    assert module.hub.reported["serialPorts"]["a"]["bytesToDevice"] == 5
+    assert module.hub.reported["serialPorts"]["b"]["bytesToDevice"] == 0
+
+
+def test_another_attempt_with_the_same_error_waits_for_the_report_interval() -> None:
+    module = started("a")
+    module.statuses["a"] = retrying("a")
+    module.reporter.mark_changed(1)
+    for second in range(10, 3000):
+        error = PortError(ErrorCode.CONNECTION_REFUSED, "refused", MOMENT + second)
+        module.at(second, module.change("a", last_error=error))
+    module.run(3000)
+    assert len(module.patches) == 1
+    module.run(HOUR + 2)
+    assert module.hub.reported == module.newest
+
+
+def test_the_report_interval_is_a_setting() -> None:
+    module = started("a")
+    module.reporter.configured(FACTS, 10, 1)
+    for second in range(1, 101):
+        module.at(second, module.change("a", bytes_to_device=second))
+    module.run(105)
+    assert 9 <= len(module.patches) <= 10
+    gaps = [later - earlier for (earlier, _), (later, _) in itertools.pairwise(module.patches)]
+    assert min(gaps) >= 10
+
+
+def test_a_new_configuration_is_reported_at_once() -> None:
+    module = started("a")
+    facts = ModuleFacts(
+        "1.0.0", MOMENT, "hub", 8, (ConfigFault("host", "an IP address or host name, not 5"),)
+    )
+    module.reporter.configured(facts, 3600, 10)
+    module.run(11)
+    assert module.patches[0][1] == {
+        "configSource": "hub",
+        "desiredVersion": 8,
+        "configErrors": [{"path": "host", "expected": "an IP address or host name, not 5"}],
+    }
+    module.reporter.configured(ModuleFacts("1.0.0", MOMENT, "hub", 9), 3600, 20)
+    module.run(21)
+    assert module.patches[1][1] == {"desiredVersion": 9, "configErrors": None}
+
+
+def test_twenty_changes_of_state_go_out_at_once_then_twelve_an_hour_and_the_newest_in_the_end() -> None:
+    module = started("a")
+    module.run(HOUR)  # what the start took is there again
+    for second in range(100):
+        state = State.CONNECTED if second % 2 else State.RETRYING
+        module.at(HOUR + second, module.change("a", state=state, since=MOMENT + second))
+    module.run(HOUR + 100)
+    assert len(module.patches) == BURST
+    assert all(moment - int(moment) < 1 for moment, _ in module.patches)
+    module.run(3 * HOUR)
+    assert len(module.patches) == BURST + 1
+    assert module.hub.reported == module.newest
+
+
+def test_a_flapping_port_costs_no_more_than_its_tokens_in_a_day() -> None:
+    module = started("a", "b")
+    for second in range(2, int(DAY), 5):
+        state = State.CONNECTED if second % 2 else State.RETRYING
+        module.at(second, module.change("a", state=state, since=MOMENT + second))
+    module.run(DAY)
+    assert len(module.patches) <= BURST + 24 * PER_HOUR + 24
+    module.run(DAY + HOUR)
+    assert module.hub.reported == module.newest
+
+
+def open_and_close(module: Module, name: str, every: float, until: float) -> None:
+    moment = 10.0
+    while moment < until:
+        module.at(moment, module.change(name, application_open=True))
+        module.at(moment + every / 2, module.change(name, application_open=False))
+        moment += every
+
+
+PROBES = 96
+"""Twin reads a day, which count as messages too: one each 15 minutes."""
+
+
+def test_an_idle_module_costs_fewer_than_150_messages_a_day() -> None:
+    module = started("a", "b", "c", "d")
+    module.run(DAY)
+    assert module.patches == []
+    for hour in range(24, 48):
+        module.at(hour * HOUR + 5, module.change("a", bytes_from_device=hour))
+    module.run(2 * DAY)
+    assert len(module.patches) <= 24
+    assert 1 + len(module.patches) + PROBES < 150
+
+
+def test_reconnects_for_new_tokens_replace_the_hourly_message() -> None:
+    module = started("a", "b", "c", "d")
+    for number in range(1, 25):
+        module.at(number * (HOUR - 120), lambda: module.reporter.resend_all(module.now))
+        module.at(number * HOUR - 500, module.change("a", bytes_from_device=number))
+    module.run(DAY)
+    assert 1 + len(module.patches) + PROBES + 24 < 150
+
+
+@pytest.mark.parametrize("every", [1.0, 7.0, 60.0])
+def test_an_application_that_opens_and_closes_costs_fewer_than_500_messages_a_day(every: float) -> None:
+    module = started("a", "b")
+    open_and_close(module, "a", every, DAY)
+    for minute in range(1440):
+        module.at(60 * minute + 30, module.change("b", bytes_to_device=minute))
+    module.run(DAY)
+    assert 1 + len(module.patches) + PROBES < 500
+    module.run(DAY + HOUR)
+    assert module.hub.reported == module.newest
+
+
+def test_an_application_that_opens_an_idle_port_again_and_again_costs_no_more() -> None:
+    module = started("a")
+    for number in range(int(DAY) // 10):
+        moment = 10.0 * number + 10
+        module.at(moment, module.change("a", state=State.CONNECTING, application_open=True))
+        module.at(moment + 0.1, module.change("a", state=State.CONNECTED, connects=number))
+        module.at(moment + 2, module.change("a", application_open=False))
+        module.at(moment + 7, module.change("a", state=State.IDLE))
+    module.run(DAY)
+    assert 1 + len(module.patches) + PROBES < 500
+
+
+def test_applications_that_come_and_go_leave_tokens_for_faults() -> None:
+    module = started("a", "b")
+    open_and_close(module, "a", 1.0, 4 * HOUR)
+    for number in range(RESERVE - 1):
+        state = State.CONNECTED if number % 2 else State.RETRYING
+        module.at(3 * HOUR + 10 * number, module.change("b", state=state))
+        module.at(3 * HOUR + 10 * number + 1, lambda: None)
+    module.run(3 * HOUR - 1)
+    for number in range(RESERVE - 1):
+        module.run(3 * HOUR + 10 * number + 1)
+        assert module.hub.reported["serialPorts"]["b"]["state"] == module.statuses["b"].state
+
+
+def test_a_host_that_is_away_for_days_with_changing_errors_leaves_tokens_for_faults() -> None:
+    module = started("a", "b")
+    for second in range(2, int(DAY), 5):
+        code = ErrorCode.TIMED_OUT if second % 2 else ErrorCode.HOST_UNREACHABLE
+        module.at(
+            second,
+            module.change("a", state=State.RETRYING, last_error=PortError(code, "away", MOMENT + second)),
+        )
+    module.at(DAY - 100, module.change("b", state=State.RETRYING))
+    module.run(DAY - 99)
+    assert module.hub.reported["serialPorts"]["b"]["state"] == "retrying"
+    assert len(module.patches) + PROBES < 500
+
+
+def test_nothing_is_sent_while_a_patch_is_under_way() -> None:
+    module = started("a")
+    module.statuses["a"].state = State.RETRYING
+    module.reporter.mark_changed(10)
+    patch = module.reporter.patch(module.statuses, 11)
+    assert patch is not None
+    module.reporter.mark_changed(11)
+    assert module.reporter.next_due(12) is None
+    assert module.reporter.patch(module.statuses, 12) is None
+    module.statuses["a"].state = State.CONNECTED
+    module.reporter.accepted()
+    assert module.reporter.patch(module.statuses, 12) == {
+        "status": "ok",
+        "portsConnected": 1,
+        "serialPorts": {"a": {"state": "connected"}},
+    }
+
+
+def test_while_the_other_side_is_away_attempts_become_rare_and_cost_no_tokens() -> None:
+    module = started("a")
+    module.available = False
+    module.at(10, module.change("a", state=State.RETRYING))
+    attempts = 0
+    while module.now < DAY and (due := module.reporter.next_due(module.now)) is not None:
+        module.run(due)
+        attempts += 1
+        module.run(due + 0.001)
+    assert attempts < 24 * PER_HOUR + 20
+    module.available = True
+    module.reporter.resend_all(module.now)
+    module.run(module.now + 1)
+    assert module.hub.reported == module.newest
+    for number in range(BURST - 1):
+        module.change("a", state=State.CONNECTED if number % 2 else State.RETRYING)()
+        module.run(module.now + 1)
+        assert module.hub.reported == module.newest
+
+
+def test_a_patch_that_was_stored_although_it_failed_is_made_good() -> None:
+    module = started("a", "b")
+    del module.statuses["b"]
+    module.statuses["a"].state = State.RETRYING
+    module.reporter.mark_changed(10)
+    patch = module.reporter.patch(module.statuses, 11)
+    module.hub.patch_reported(json.dumps(patch).encode())
+    module.reporter.failed(31)
+    module.statuses["a"].state = State.CONNECTED
+    module.statuses["b"] = connected("b")
+    module.run(60)
+    assert module.hub.reported == module.newest
+
+
+def test_after_a_reconnect_all_is_sent_even_if_nothing_changed() -> None:
+    module = started("a", "b")
+    module.hub = ModuleTwin()
+    module.reporter.resend_all(10)
+    module.run(11)
+    assert module.hub.reported == module.newest
+
+
+def test_ports_that_went_while_the_other_side_was_away_are_null_afterwards() -> None:
+    module = started("a", "b")
+    module.available = False
+    del module.statuses["b"]
+    module.reporter.mark_changed(10)
+    module.run(1000)
+    module.available = True
+    module.reporter.resend_all(1000)
+    module.run(1001)
+    assert module.hub.reported == module.newest
+
+
+def test_what_the_other_side_is_known_to_hold_is_not_sent_again() -> None:
+    module = started("a", "b")
+    module.reporter.resend_all(10, module.hub.reported | {"$version": 5, "other": {"x": 1}})
+    module.run(HOUR - 1)
+    assert module.patches == []
+    stale = {
+        **module.hub.reported,
+        "serialPorts": {**module.hub.reported["serialPorts"], "gone": {"state": "idle"}},
+    }
+    module.reporter.resend_all(HOUR - 1, stale)
+    module.run(HOUR)
+    assert module.patches[0][1] == {"serialPorts": {"gone": None}}
+
+
+@pytest.mark.parametrize(
+    "held", [{}, {"serialPorts": 5}, {"serialPorts": {"a": None}}, {"serialPorts": {"a": {"state": {}}}}]
+)
+def test_whatever_the_other_side_holds_is_made_good(held: dict[str, Any]) -> None:
+    module = Module("a", "b")
+    module.hub.reported = {key: value for key, value in held.items() if value != {"a": None}}
+    module.reporter.resend_all(0, held)
+    module.run(2)
+    assert module.hub.reported == module.newest
+
+
+def test_a_reconnect_while_a_patch_is_under_way_sends_all() -> None:
+    module = started("a")
+    module.statuses["a"].state = State.RETRYING
+    module.reporter.mark_changed(10)
+    assert module.reporter.patch(module.statuses, 11) is not None  # lost
+    before = dict(module.hub.reported)
+    module.reporter.resend_all(12, before)
+    module.reporter.accepted()  # of the lost one: nobody listens to that any more
+    module.run(13)
+    assert module.hub.reported == module.newest
+
+
+def test_what_is_left_out_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    names = [f"ttyVirtS{number}" for number in range(64)]
+    module = Module(*names)
+    module.statuses = {name: everything(name) for name in names}
+    module.reporter.resend_all(0)
+    with caplog.at_level(logging.WARNING):
+        module.run(1)
+        module.change("ttyVirtS0", state=State.RETRYING)()
+        module.run(2)
+    assert module.hub.reported == module.newest
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith("the reported properties leave out modem, line")
+
+
+def test_an_invalid_port_is_reported_and_taken_back() -> None:
+    module = started("a")
+    module.statuses["bad"] = invalid("bad")
+    module.reporter.mark_changed(10)
+    module.run(11)
+    assert module.hub.reported["serialPorts"]["bad"]["configError"]["path"] == "serialPorts.bad.tcpPort"
+    module.statuses["bad"] = connected("bad")
+    module.reporter.mark_changed(20)
+    module.run(21)
+    assert "configError" not in module.hub.reported["serialPorts"]["bad"]

@@ -1,0 +1,95 @@
+"""Command line: `python -m bundle` makes dist/serial-host-<version>-win-amd64.zip."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bundle import archive, contents, runtime, wheels
+from bundle.errors import BuildError
+
+ROOT = Path(__file__).parents[2]
+REQUIREMENTS = ROOT / "host" / "requirements.txt"
+HASHED_REQUIREMENTS = Path(__file__).with_name("wheels.txt")
+
+
+def version_of(root: Path) -> str:
+    """Read the version of serial_host without importing it (its dependencies may be absent here)."""
+    source = (root / "host" / "serial_host" / "__init__.py").read_text("utf-8")
+    match = re.search(r'^__version__ = "([^"]+)"', source, re.MULTILINE)
+    if match is None:
+        raise BuildError("host/serial_host/__init__.py has no __version__")
+    return match[1]
+
+
+def build(options: argparse.Namespace) -> Path:
+    """Make the zip and return its path. Raises BuildError with a message for the person who started it."""
+    version = version_of(ROOT)
+    wheels.require_same_versions(REQUIREMENTS, HASHED_REQUIREMENTS)
+    if options.runtime:
+        python = runtime.given(options.runtime, options.runtime_sha256)
+    else:
+        python = runtime.assembled(options.cache, options.stdlib)
+    packages = wheels.fetch(HASHED_REQUIREMENTS, options.cache, python_version=runtime.PYTHON_VERSION)
+    path: Path = options.out / f"serial-host-{version}-win-amd64.zip"
+    files = contents.lay_out(ROOT, python, packages, version=version)
+    digest = archive.write(path, files)
+    size = path.stat().st_size
+    print(
+        f"{path}: {size / 1e6:.1f} MB, {len(files)} files, unpacked {sum(map(len, files.values())) / 1e6:.1f} MB"
+    )
+    print(f"SHA-256 {digest}")
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code (1: not built, the message says why)."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bundle", description="Make the Windows bundle of serial_host, on Linux or Windows."
+    )
+    parser.add_argument("--out", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
+    parser.add_argument(
+        "--runtime",
+        type=Path,
+        metavar="ZIP_OR_FOLDER",
+        help=f"a Windows Python {runtime.PYTHON_VERSION} such as python.org's embeddable package; "
+        "default: assembled from pinned packages",
+    )
+    parser.add_argument("--runtime-sha256", metavar="HEX", help="the publisher's SHA-256 of --runtime")
+    parser.add_argument(
+        "--stdlib",
+        type=Path,
+        metavar="FOLDER",
+        help=f"lib/python{runtime.PYTHON_VERSION} for the assembled runtime; default: of this Python",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=ROOT / ".cache" / "wheels",
+        metavar="FOLDER",
+        help="default: .cache/wheels",
+    )
+    parser.add_argument(
+        "--update-pins",
+        action="store_true",
+        help="write tools/bundle/wheels.txt anew from host/requirements.txt, no zip",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        if options.update_pins:
+            wheels.update_pins(
+                REQUIREMENTS, HASHED_REQUIREMENTS, options.cache, python_version=runtime.PYTHON_VERSION
+            )
+        else:
+            build(options)
+    except BuildError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

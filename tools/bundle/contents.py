@@ -1,0 +1,80 @@
+"""Lays out the bundle: what lies where once the zip is unpacked.
+
+README.txt, *.ps1, serial-host.cmd, serial-host.sample.toml     for the administrator
+app/         serial_host and rfc2217
+packages/    the Python packages that they need
+runtime/     a Windows Python
+licences/    of all parts, listed in CONTENTS.txt
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from bundle import licences, pe, wheels
+from bundle.errors import BuildError
+from bundle.runtime import Runtime
+
+FOR_THE_ADMINISTRATOR = Path(__file__).parents[2] / "host" / "windows"
+OWN_PACKAGES = ("host/serial_host", "rfc2217")
+PART_OF_WINDOWS = re.compile(
+    r"(api-ms-win-.*|advapi32|bcrypt|bcryptprimitives|crypt32|iphlpapi|kernel32|ntdll|ole32|oleaut32|pdh|powrprof|psapi"
+    r"|rpcrt4|shell32|user32|version|winmm|ws2_32)\.dll",
+    re.IGNORECASE,
+)
+"""DLLs that every Windows 10 and Server 2016 has."""
+
+
+def lay_out(root: Path, runtime: Runtime, packages: list[Path], *, version: str) -> dict[str, bytes]:
+    """Return the bundle's files below one top folder `serial-host-VERSION`.
+
+    ROOT is the project's folder, PACKAGES the wheels. Raises BuildError for a part without a licence, or a DLL that
+    would be missing on Windows.
+    """
+    unpacked = wheels.unpack(packages)
+    parts, texts = licences.collect(unpacked, binaries=runtime.files)
+    files = {path.name: for_windows(path, version) for path in sorted(FOR_THE_ADMINISTRATOR.iterdir())}
+    for package in OWN_PACKAGES:
+        folder = root / package
+        for path in (*folder.rglob("*.py"), folder / "py.typed"):
+            name = path.relative_to(folder.parent).as_posix()
+            files[f"app/{name}"] = path.read_bytes().replace(b"\r\n", b"\n")
+    files |= {f"packages/{name}": content for name, content in unpacked.items()}
+    files |= {f"runtime/{name}": content for name, content in runtime.files.items()}
+    files |= {f"licences/{name}": content for name, content in texts.items()}
+    files["licences/cpython.txt"] = runtime.licence
+    files["licences/serial-host.txt"] = (root / "LICENSE").read_bytes()
+    files["licences/CONTENTS.txt"] = _contents(parts, runtime, version)
+    require_dlls(files)
+    return {f"serial-host-{version}/{name}": content for name, content in files.items()}
+
+
+def require_dlls(files: Mapping[str, bytes]) -> None:
+    """Raise BuildError unless each DLL that a binary needs lies beside it, in runtime/, or is part of Windows."""
+    for path, content in files.items():
+        if not path.endswith((".dll", ".exe", ".pyd")):
+            continue
+        folder = path.rpartition("/")[0]
+        present = {name.lower() for name in files if name.rpartition("/")[0] in (folder, "runtime")}
+        for dll in pe.Image(path, content).needed_dlls():
+            places = {f"{folder}/{dll}".lower(), f"runtime/{dll}".lower()}
+            if not PART_OF_WINDOWS.fullmatch(dll) and not places & present:
+                raise BuildError(f"{path} needs {dll}, which is neither in the bundle nor part of Windows")
+
+
+def for_windows(path: Path, version: str) -> bytes:
+    """Return a text file for the administrator: version filled in, line ends as Windows' own tools expect them."""
+    text = path.read_text("ascii").replace("@VERSION@", version)
+    return "\r\n".join(text.splitlines()).encode("ascii") + b"\r\n"
+
+
+def _contents(parts: list[licences.Part], runtime: Runtime, version: str) -> bytes:
+    rows = [
+        ("serial-host", version, "MIT"),
+        *sorted(parts),
+        ("CPython", "3.11", "PSF-2.0"),
+    ]
+    lines = [f"{name:20} {part_version:12} {licence}" for name, part_version, licence in rows]
+    return "\r\n".join([*lines, "", f"Windows Python: {runtime.source}", ""]).encode("ascii")
