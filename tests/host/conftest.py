@@ -16,12 +16,12 @@ from tests.host.serial_device import SerialDevice
 if sys.platform == "win32":
     # They need terminals of POSIX, or peers from Debian.
     collect_ignore = [
-        "test_com_port.py",
-        "test_control.py",
-        "test_half_open.py",
-        "test_rfc2217_clients.py",
-        "test_session_rfc2217.py",
-        "test_socat.py",
+        "com_port/test_com_port.py",
+        "control/test_control.py",
+        "serving/test_half_open.py",
+        "session/test_rfc2217_clients.py",
+        "session/test_rfc2217_session.py",
+        "serving/test_socat.py",
     ]
 else:
     from tests.host.session.access_server import server, shim  # noqa: F401  # fixtures

@@ -150,7 +150,7 @@ def start_host(
     wine: Wine, program_folder: Path, running: ExitStack, tmp_path: Path, device: Device
 ) -> StartHost:
     def start(*options: str) -> WindowsHost:
-        host = WindowsHost(wine, program_folder, tmp_path / "serial_host.plumbing.log", *options)
+        host = WindowsHost(wine, program_folder, tmp_path / "serial_host.log", *options)
         running.callback(host.kill)
         host.wait_until_listening()
         return host
