@@ -18,7 +18,9 @@ from serial_relay.config import Connect, LineSettings, PortConfig, Protocol, Whi
 from serial_relay.plumbing.backoff import Backoff
 from serial_relay.plumbing.inotify import Inotify
 from serial_relay.port.held_bytes import HeldBytes
-from serial_relay.remote.remote import RawRemote, Remote, RemoteError, connect
+from serial_relay.remote.connect import connect
+from serial_relay.remote.connection import Remote, RemoteError
+from serial_relay.remote.raw import RawRemote
 from serial_relay.remote.rfc2217_remote import Rfc2217Remote
 from serial_relay.status import ErrorCode, NotSupportedError, PortError, PortStatus, State
 from serial_relay.virtual_port.links import LinkDirectory, LinkError

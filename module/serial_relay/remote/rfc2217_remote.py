@@ -45,7 +45,8 @@ from serial_relay.config import LineSettings
 from serial_relay.plumbing.text import escaped
 from serial_relay.remote import heartbeat
 from serial_relay.remote.com_port_line import ASKING, change_requests, in_words, opening_requests, with_answer
-from serial_relay.remote.remote import RawRemote, RemoteError, RemoteEvents
+from serial_relay.remote.connection import RemoteError, RemoteEvents
+from serial_relay.remote.raw import RawRemote
 from serial_relay.status import ActualLine, ErrorCode, ModemState, NotSupportedError
 
 log = logging.getLogger(__name__)
