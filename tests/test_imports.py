@@ -56,7 +56,7 @@ BELOW = {
 
 
 def imported(package: str) -> Iterator[tuple[Path, str]]:
-    """Give every import of a package: the file, and the module's full name."""
+    """Return every import of a package: the file, and the module's full name."""
     files = sorted(PACKAGES[package].rglob("*.py"))
     assert files, f"no source of {package} found"
     for file in files:
@@ -123,7 +123,7 @@ def test_a_library_has_one_importer(package: str, library: str, importers: int) 
 
 
 def room_of(package: str, module: str) -> str:
-    """Give the room of a module's full name, `serial_relay.port.relay` -> `port`."""
+    """Return the room of a module's full name, `serial_relay.port.relay` -> `port`."""
     parts = module.split(".")
     if len(parts) == 1 or f"{parts[1]}.py" in {file.name for file in PACKAGES[package].glob("*.py")}:
         return "__main__" if parts[1:2] == ["__main__"] else VOCABULARY
@@ -133,7 +133,7 @@ def room_of(package: str, module: str) -> str:
 
 
 def module_of(package: str, file: Path) -> str:
-    """Give the full name of the module that a file holds."""
+    """Return the full name of the module that a file holds."""
     return ".".join((package, *file.relative_to(PACKAGES[package]).with_suffix("").parts))
 
 

@@ -40,7 +40,7 @@ class RenderError(Exception):
 
 
 def render(template: Json, directory: Path, variables: Mapping[str, str], *, platform: str = "amd64") -> Json:
-    """Give the deployment manifest of a template whose relative paths start at `directory`.
+    """Return the deployment manifest of a template whose relative paths start at `directory`.
 
     An entry of registryCredentials whose user name is empty is left out: such a registry needs no login.
 
@@ -64,7 +64,7 @@ def render(template: Json, directory: Path, variables: Mapping[str, str], *, pla
 
 
 def leave_to_device(template: Json, keys: Collection[str]) -> Json:
-    """Give a copy of a template whose modules' desired properties lack `keys`: the device's own twin holds those."""
+    """Return a copy of a template whose modules' desired properties lack `keys`: the device's own twin holds those."""
     copy = deepcopy(template)
     for name, twin in copy["modulesContent"].items():
         if not name.startswith("$"):
@@ -74,7 +74,7 @@ def leave_to_device(template: Json, keys: Collection[str]) -> Json:
 
 
 def layered(manifest: Json) -> Json:
-    """Give the layered deployment that adds a rendered manifest's modules to devices that have a base deployment.
+    """Return the layered deployment that adds a rendered manifest's modules to devices that have a base deployment.
 
     Each top-level desired property becomes a path of its own (`properties.desired.serialPorts`): the layer sets these
     paths and no other. (Azure's documentation, "Understand IoT Edge automatic deployments for single devices or at
@@ -99,7 +99,7 @@ def layered(manifest: Json) -> Json:
 
 
 def split_create_options(options: Json | str) -> dict[str, str]:
-    """Give createOptions as the keys of a rendered manifest: `createOptions`, `createOptions01` and so on.
+    """Return createOptions as the keys of a rendered manifest: `createOptions`, `createOptions01` and so on.
 
     Raises:
         RenderError: they are longer than the 4096 characters that IoT Hub takes.
@@ -114,14 +114,14 @@ def split_create_options(options: Json | str) -> dict[str, str]:
 
 
 def join_create_options(settings: Mapping[str, Any]) -> Json:
-    """Give a rendered module's createOptions as the object that its settings hold in pieces."""
+    """Return a rendered module's createOptions as the object that its settings hold in pieces."""
     keys = sorted(key for key in settings if key.startswith("createOptions"))
     options: Json = json.loads("".join(settings[key] for key in keys) or "{}")
     return options
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """Give the NAME=VALUE lines of a file; blank lines and those that begin with # are skipped.
+    """Return the NAME=VALUE lines of a file; blank lines and those that begin with # are skipped.
 
     Raises:
         RenderError: a line is something else.
@@ -149,7 +149,7 @@ def _desired(manifest: Json, module: str) -> Json:
 
 
 def _fill(value: Any, directory: Path, variables: Mapping[str, str], platform: str) -> Any:
-    """Give a copy of a JSON value with every placeholder in its strings filled in."""
+    """Return a copy of a JSON value with every placeholder in its strings filled in."""
     if isinstance(value, dict):
         return {key: _fill(item, directory, variables, platform) for key, item in value.items()}
     if isinstance(value, list):
@@ -175,7 +175,7 @@ def _fill_variables(text: str, variables: Mapping[str, str]) -> str:
 
 
 def _image(path: Path, variables: Mapping[str, str], platform: str) -> str:
-    """Give the image that a module.json describes, named as IoT Edge's tools name it: repository:version-platform."""
+    """Return the image that a module.json describes, named as IoT Edge's tools name it: repository:version-platform."""
     try:
         image = json.loads(path.read_text(encoding="utf-8"))["image"]
         repository, tag = image["repository"], image["tag"]

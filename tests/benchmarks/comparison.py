@@ -13,7 +13,7 @@ Rounds = Sequence["array[int]"]
 
 
 def in_turns(loads: Mapping[str, Load], rounds: int, command: str, *numbers: int) -> Mapping[str, Rounds]:
-    """Have every load carry out the command once a round, each round beginning with another one."""
+    """Run the command with every load once in each round; each round begins with another load."""
     names = list(loads)
     results: dict[str, list[array[int]]] = {name: [] for name in names}
     for index in range(rounds):

@@ -44,7 +44,7 @@ class Load:
         assert self.announced, f"the load {arguments} ended at its start"
 
     def command(self, name: str, *numbers: int) -> array[int]:
-        """Have an application carry out one command and give its measurements, nanoseconds.
+        """Run one command in an application and return its measurements in nanoseconds.
 
         Raises:
             AssertionError: it got no answer through the way that it measures.

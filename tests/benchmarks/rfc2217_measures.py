@@ -97,7 +97,7 @@ def opening(bench: Bench, effort: Effort) -> list[Row]:
 
 
 def is_idle(relay: Relay, name: str) -> bool:
-    """Say whether the relay has no connection for the port, at this very moment."""
+    """Return whether the relay has no connection for the port, at this very moment."""
     return relay.metric("state", port=name, state="idle") == 1
 
 

@@ -86,7 +86,7 @@ class RelayContainer(Container):
         return port
 
     def wait_until_connected(self, name: str) -> Path:
-        """Give the link of a port, once an application would be heard."""
+        """Return the link of a port, once an application would be heard."""
 
         def connected() -> bool:
             assert self.inspect("{{.State.Running}}") == "true", self.log()

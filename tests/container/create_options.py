@@ -34,7 +34,7 @@ def module_arguments(module: Mapping[str, Any], options: Mapping[str, Any]) -> l
 
 
 def hardened(options: Mapping[str, Any]) -> Json:
-    """Give what IoT Edge makes of createOptions with `allow_elevated_docker_permissions = false`.
+    """Return what IoT Edge makes of createOptions with `allow_elevated_docker_permissions = false`.
 
     Privileged and CapAdd go, CHOWN and SETUID are dropped first of all (edgelet-docker, `unset_privileged` and
     `drop_unsafe_privileges`).

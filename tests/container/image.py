@@ -78,7 +78,7 @@ def _slim(tree: Path) -> None:
 
 
 def _trust(directory: Path) -> list[str]:
-    """Let pip inside the build use this machine's package index and certificates; the image does not keep them."""
+    """Make this machine's package index and certificates usable by pip inside the build; the image does not keep them."""
     settings = configparser.ConfigParser(interpolation=None)
     settings.read("/etc/pip.conf")
     if not settings.has_section("global"):

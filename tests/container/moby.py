@@ -34,7 +34,7 @@ _PATIENCE = 120.0
 
 
 def unpack() -> Path:
-    """Give the directory of dockerd and what it starts, fetched from the Debian mirror the first time.
+    """Return the directory of dockerd and what it starts, fetched from the Debian mirror the first time.
 
     Raises:
         subprocess.CalledProcessError: the packages cannot be had.

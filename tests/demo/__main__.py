@@ -114,7 +114,7 @@ def play_live(stage: Stage, scene: Scene) -> int:
 
 
 def count_down(stage: Stage, scene: Scene, seconds: int, to: str) -> None:
-    """Let the reader watch, and say what comes next."""
+    """Wait so that the reader can watch, and show what comes next."""
     for left in range(seconds, 0, -1):
         scene.next_step = f"{to} in {left} s"
         stage.sleep(1)

@@ -149,7 +149,7 @@ class Stage:
         wait_for(met, what, timeout)
 
     def sleep(self, seconds: float) -> None:
-        """Let the reader watch.
+        """Wait so that the reader can watch.
 
         Raises:
             DemoEndedError: the demo ends.

@@ -168,7 +168,7 @@ class Broker:
         self._configuration.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def catch_up(self) -> None:
-        """Take note of all that mosquitto has logged so far: it logs a subscription before it confirms it."""
+        """Read all that mosquitto has logged so far: it logs a subscription before it confirms it."""
         with self._lock:
             if self._process is None or self._process.stderr is None or self._process.stderr.closed:
                 return

@@ -141,7 +141,7 @@ class ControlServer:
 
 
 def request(socket_path: Path, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
-    """Have a running hub carry out one command.
+    """Send one command to a running hub and return its answer.
 
     Raises:
         ControlError: no hub runs there, or it refused.

@@ -378,7 +378,7 @@ class EdgeHub:
                 self._changed.notify_all()
 
     def _notify(self, patch: Document) -> int:
-        """Tell the module, if it is there to hear: edgeHub keeps no notification for later."""
+        """Notify the module if it is connected: edgeHub keeps no notification for later."""
         if self.connected:
             self._responder.notify(patch)
         self._changed.notify_all()

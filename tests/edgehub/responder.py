@@ -102,7 +102,7 @@ class Responder:
             self._client = None
 
     def notify(self, patch: Document) -> None:
-        """Tell the module of a change of its desired properties."""
+        """Notify the module of a change of its desired properties."""
         if not self.faults.lose_replies:
             self.messages.desired_notifications += 1
             self._publish(f"{DESIRED_TOPIC}?$version={self._twin.desired_version}", patch)

@@ -40,7 +40,7 @@ def until(condition: Callable[[], object], what: str = "") -> None:
 
 @contextlib.contextmanager
 def reserved_port() -> Iterator[int]:
-    """Give a TCP port that nobody else is given meanwhile: bound, never listened on, so that a server may still bind it."""
+    """Return a TCP port that nobody else is given meanwhile: bound, never listened on, so that a server may still bind it."""
     with socket.socket() as reservation:
         if sys.platform != "win32":
             reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -52,7 +52,7 @@ def reserved_port() -> Iterator[int]:
 
 
 def echo_port(entry: Mapping[str, Any]) -> tuple[config.PortConfig, OpenComPort]:
-    """Give a port with a loopback plug."""
+    """Return a port with a loopback plug."""
     port = config_file.parse_port({"device": "simulated", **entry}, "test")
     return port, simulated("simulated", port.line, loopback_plug)
 
@@ -103,7 +103,7 @@ class RunningServer:
             raise self._failure
 
     def status(self, number: int = 0) -> dict[str, Any]:
-        """Give what the server says of its port with this number."""
+        """Return what the server says of its port with this number."""
 
         async def ask() -> dict[str, Any]:
             port: dict[str, Any] = self._server.status()["ports"][number]
@@ -123,7 +123,7 @@ class RunningServer:
         return bool(self.status()["unsent"])
 
     def connection(self) -> socket.socket:
-        """Give the server's own end of the first port's present connection."""
+        """Return the server's own end of the first port's present connection."""
         session = self._server._ports[0]._session
         assert session is not None
         connection: socket.socket = session._transport.get_extra_info("socket")
@@ -143,7 +143,7 @@ class RunningServer:
 
 
 def serial_port(entry: Mapping[str, Any], *, threads: bool = False) -> tuple[config.PortConfig, OpenComPort]:
-    """Give a port of the operating system."""
+    """Return a port of the operating system."""
     port = config_file.parse_port(entry, "test")
     return port, opener(port, threads=threads)
 
@@ -184,7 +184,7 @@ class Client:
         self.socket.sendall(data)
 
     def receive(self, count: int) -> bytes:
-        """Give `count` bytes, or fewer when the connection ends before."""
+        """Return `count` bytes, or fewer when the connection ends before."""
         data = bytearray()
         while len(data) < count:
             part = self.socket.recv(min(65536, count - len(data)))

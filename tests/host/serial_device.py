@@ -61,7 +61,7 @@ class SerialDevice:
             view = view[os.write(self.descriptor, view[:CHUNK]) :]
 
     def receive(self, count: int) -> bytes:
-        """Give exactly `count` bytes."""
+        """Return exactly `count` bytes."""
         data = bytearray()
         while len(data) < count:
             readable, _, _ = select.select([self.descriptor], [], [], PATIENCE)
@@ -70,7 +70,7 @@ class SerialDevice:
         return bytes(data)
 
     def receive_all(self) -> bytes:
-        """Give what is there until nothing more comes for a moment."""
+        """Return what is there until nothing more comes for a moment."""
         data = b""
         while select.select([self.descriptor], [], [], 0.3)[0]:
             data += os.read(self.descriptor, CHUNK)

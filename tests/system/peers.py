@@ -23,7 +23,7 @@ def sockets(state: str) -> Iterator[tuple[int, int, int]]:
 
 
 def listens(port: int) -> bool:
-    """Say whether some program of this machine listens on the port, without disturbing it by a connection."""
+    """Return whether a program of this machine listens on the port, without disturbing it by a connection."""
     return any(local == port for local, _, _ in sockets(LISTEN))
 
 

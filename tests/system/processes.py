@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 
 def wait_for(condition: Callable[[], Result], what: str, timeout: float = PATIENCE) -> Result:
-    """Give the condition's first true value.
+    """Return the condition's first true value.
 
     Raises:
         AssertionError: it stayed false for `timeout` seconds; the message says what was waited for and what stood
@@ -43,7 +43,7 @@ def wait_for(condition: Callable[[], Result], what: str, timeout: float = PATIEN
 
 
 def free_port() -> int:
-    """Give a TCP port of 127.0.0.1 that nothing uses.
+    """Return a TCP port of 127.0.0.1 that nothing uses.
 
     Below the kernel's range for outgoing connections (`ip_local_port_range`, 32768 and up): a relay that keeps
     dialling a port of that range while its server is away will one day be given it as its own and connect to itself.
@@ -59,7 +59,7 @@ def free_port() -> int:
 
 
 def python_program(*arguments: str | Path) -> list[str]:
-    """Give the command line of one of the project's own programs, `("-m", "serial_relay", …)`."""
+    """Return the command line of one of the project's own programs, `("-m", "serial_relay", …)`."""
     return [sys.executable, *map(str, arguments)]
 
 

@@ -57,7 +57,7 @@ def write_all(descriptor: int, data: bytes, timeout: float = PATIENCE) -> None:
 
 
 def pending(descriptor: int) -> int:
-    """Give the number of bytes that can be read at once (FIONREAD)."""
+    """Return the number of bytes that can be read at once (FIONREAD)."""
     answer = fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0")
     return int.from_bytes(answer, "little")
 

@@ -42,7 +42,7 @@ class Listener:
         self._socket = listening
 
     def accept(self, timeout: float = PATIENCE) -> socket.socket:
-        """Give the next connection, which the listener closes at its own end if nobody did before.
+        """Return the next connection, which the listener closes at its own end if nobody did before.
 
         Raises:
             TimeoutError: none came within `timeout` seconds.

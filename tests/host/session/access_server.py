@@ -122,7 +122,7 @@ class ComPortClient:
         return bool(data)
 
     def wait_for(self, kind: type[EventType]) -> EventType:
-        """Give the next event of a kind, and forget those before it."""
+        """Return the next event of a kind, and forget those before it."""
         deadline = time.monotonic() + PATIENCE
         while True:
             for index, event in enumerate(self.events):

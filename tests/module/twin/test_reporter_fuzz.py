@@ -151,7 +151,7 @@ class Life(RuleBasedStateMachine):
         assert len(json.dumps(self.hub.reported, ensure_ascii=False).encode()) <= 40_000
 
     def teardown(self) -> None:
-        """Let everything come to rest: the hub then holds the newest state, at a bounded price."""
+        """Wait until nothing more is due: the hub then holds the newest state, and the number of messages is bounded."""
         self.it_arrives_or_not("stored")
         if self.reporter.next_due(self.now) is None:  # the other side never was there
             self.reporter.resend_all(self.now)
