@@ -25,7 +25,7 @@ from serial_host.plumbing.tcp_options import prepare_connection, reset_on_close
 from serial_host.serving.traffic import Traffic
 from serial_host.session.raw import RawSession
 from serial_host.session.rfc2217_session import Rfc2217Session
-from serial_host.session.session import Hold, Session
+from serial_host.session.session import Session
 from serial_host.status import PortStatus, State
 
 FIRST_RETRY_SECONDS = 0.1
@@ -237,14 +237,15 @@ class PortServer:
         self._status.client, self._status.client_since = session.peer, time.time()
         self._log.info("client %s connected", session.peer)
         if self._device_slow:
-            session.hold_reading(Hold.DEVICE_SLOW)
+            session.device_slow(slow=True)
         if self._port is not None:
-            self._port.resume_reading()
             session.device_present(self._port)
         elif self._config.open is Open.ALWAYS:
             session.device_absent(self._status.last_error or "it is not open yet")
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, session: Session, data: bytes | memoryview) -> None:
+        if session is not self._session:
+            return
         port = self._port
         if port is None:
             self._status.discarded_to_device += len(data)
@@ -254,14 +255,9 @@ class PortServer:
         if self._traffic is not None:
             self._traffic.to_device(self._config.name, data)
 
-    def client_slow(self, *, slow: bool) -> None:
-        if self._port is not None:
-            if slow:
-                self._port.pause_reading()
-            else:
-                self._port.resume_reading()
-
-    def purged(self, *, to_device: int = 0, from_device: int = 0) -> None:
+    def purged(self, session: Session, *, to_device: int = 0, from_device: int = 0) -> None:
+        if session is not self._session:
+            return
         self._status.bytes_to_device -= to_device
         self._status.discarded_to_device += to_device
         self._status.bytes_from_device += from_device
@@ -273,10 +269,8 @@ class PortServer:
         self._log.info("client %s disconnected: %s", session.peer, reason)
         self._session = None
         self._status.client = self._status.client_since = None
-        if self._port is not None:
-            self._port.resume_reading()
-            if self._config.open is Open.ON_CLIENT and not self._port_over.done():
-                self._port_over.set_result(None)
+        if self._port is not None and self._config.open is Open.ON_CLIENT and not self._port_over.done():
+            self._port_over.set_result(None)
 
     # What the COM port says.
 
@@ -293,12 +287,12 @@ class PortServer:
     def pause_writing(self) -> None:
         self._device_slow = True
         if self._session is not None:
-            self._session.hold_reading(Hold.DEVICE_SLOW)
+            self._session.device_slow(slow=True)
 
     def resume_writing(self) -> None:
         self._device_slow = False
         if self._session is not None:
-            self._session.release_reading(Hold.DEVICE_SLOW)
+            self._session.device_slow(slow=False)
 
     def port_lost(self, error: ComPortError) -> None:
         if not self._port_over.done():

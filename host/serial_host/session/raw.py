@@ -4,21 +4,17 @@
 
 from __future__ import annotations
 
-from serial_host.com_port.port import ComPort
-from serial_host.session.session import Hold, Session
+from serial_host.session.session import Session
 
 
 class RawSession(Session):
     """The connection means the port: without a device there is none, and who is turned away is cut off."""
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._owner.write(self._buffer[:nbytes])
+        self._owner.write(self, self._buffer[:nbytes])
 
     def send(self, data: bytes) -> None:
         self._transport.write(data)
-
-    def device_present(self, port: ComPort) -> None:  # noqa: ARG002  # the owner writes to it
-        self.release_reading(Hold.STARTING)
 
     def device_absent(self, reason: str) -> None:
         self.abort(reason)

@@ -61,7 +61,8 @@ from serial_host.session.com_port_commands import (
     wanted_line,
 )
 from serial_host.session.controlled_port import ControlledPort
-from serial_host.session.session import Hold, Session, SessionOwner
+from serial_host.session.reading import Hold
+from serial_host.session.session import Session, SessionOwner
 
 POLL_SECONDS = 0.02
 """Between two looks at the modem lines and error counts, while a client wants to know of them."""
@@ -70,7 +71,10 @@ SUSPEND_SECONDS = 0.5
 """How long the device takes nothing before the client is asked to be silent, so that it does not take us for dead."""
 
 REFUSAL_SECONDS = 1.0
-"""For a client that is turned away to agree on the com port option, in which alone it can be told why."""
+"""So long a client that is refused has to agree to the com port option, without which it cannot be told why."""
+
+REFUSAL_BYTES = 1024
+"""So many bytes are read from it meanwhile, at least; agreeing takes a client about 30."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ class Rfc2217Session(Session):
         self._work: asyncio.Task[None] | None = None
         self._suspend: asyncio.TimerHandle | None = None
         self._suspended_client = False
-        self._transport_slow = False
+        self._refusal_bytes = 0
 
     # What the connection says.
 
@@ -122,8 +126,12 @@ class Rfc2217Session(Session):
     def buffer_updated(self, nbytes: int) -> None:
         data = bytes(self._buffer[:nbytes])
         if self._connection.is_plain(data) and not (self._work or self._events or self._refused):
-            self._owner.write(data)  # what most calls come to, the short way
+            self._owner.write(self, data)  # what most calls come to, the short way
             return
+        if self._refused:
+            self._refusal_bytes += nbytes
+            if self._refusal_bytes > REFUSAL_BYTES:
+                self.reading.hold(Hold.REFUSED)
         self._take(self._connection.receive_data(data))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -136,19 +144,6 @@ class Rfc2217Session(Session):
             self._port.set_break(on=False)
         super().connection_lost(exc)
 
-    def pause_writing(self) -> None:
-        self._transport_slow = True
-        self._owner.client_slow(slow=self._slow)
-
-    def resume_writing(self) -> None:
-        self._transport_slow = False
-        self._owner.client_slow(slow=self._slow)
-
-    @property
-    def _slow(self) -> bool:
-        """Whether the client takes no more, or asked to be left in peace."""
-        return self._transport_slow or self._connection.suspended
-
     # What the owner says.
 
     def send(self, data: bytes) -> None:
@@ -158,14 +153,13 @@ class Rfc2217Session(Session):
     def refuse(self, reason: str) -> None:
         self._refused = True
         self._state = self._signature(DeviceState.BUSY, reason)
-        self.release_reading(Hold.STARTING)
+        self.reading.release(Hold.STARTING)
         asyncio.get_running_loop().call_later(REFUSAL_SECONDS, self.close, "refused")
 
     def device_present(self, port: ComPort) -> None:
         self._present = port
         self._take([_DevicePresent(port)])
-        self._owner.client_slow(slow=self._slow)
-        self.release_reading(Hold.STARTING)
+        super().device_present(port)
 
     def device_absent(self, reason: str) -> None:
         state = self._signature(DeviceState.UNAVAILABLE, reason)
@@ -174,16 +168,13 @@ class Rfc2217Session(Session):
         if state != self._state:
             self._state = state
             self._announce(ModemLines())
-        self.release_reading(Hold.STARTING)
+        super().device_absent(reason)
 
-    def hold_reading(self, why: Hold) -> None:
-        super().hold_reading(why)
-        if why is Hold.DEVICE_SLOW and self._suspend is None:
+    def device_slow(self, *, slow: bool) -> None:
+        super().device_slow(slow=slow)
+        if slow and self._suspend is None:
             self._suspend = asyncio.get_running_loop().call_later(SUSPEND_SECONDS, self._suspend_client)
-
-    def release_reading(self, why: Hold) -> None:
-        super().release_reading(why)
-        if why is Hold.DEVICE_SLOW and self._suspend is not None:
+        if not slow and self._suspend is not None:
             self._suspend.cancel()
             self._suspend = None
             if self._suspended_client:
@@ -239,7 +230,7 @@ class Rfc2217Session(Session):
         while self._events and self._work is None:
             work = self._act_on(self._events.popleft())
             if work is not None:
-                self.hold_reading(Hold.WORKING)
+                self.reading.hold(Hold.WORKING)
                 self._work = asyncio.create_task(work)
                 self._work.add_done_callback(self._worked)
         self._flush()
@@ -255,7 +246,7 @@ class Rfc2217Session(Session):
             return
         self._act()
         if self._work is None:
-            self.release_reading(Hold.WORKING)
+            self.reading.release(Hold.WORKING)
 
     def _act_on(self, event: Event | _DevicePresent) -> Coroutine[None, None, None] | None:
         """Act at once, or give what must be awaited before the next event is looked at."""
@@ -281,18 +272,27 @@ class Rfc2217Session(Session):
     def _act_at_once(self, event: Event) -> None:
         match event:
             case Data(data):
-                self._owner.write(data)
+                self._owner.write(self, data)
             case ComPortAgreed():
+                self._follow_suspension()
                 self._announce(self._port.modem_lines())
                 self._poll_lines()
             case ComPortRefused():
+                self._follow_suspension()
                 self._log.info(
                     "client %s has no com port option: its bytes pass, its settings cannot", self.peer
                 )
             case FlowControlSuspend() | FlowControlResume():
-                self._owner.client_slow(slow=self._slow)
+                self._follow_suspension()
             case ComPortCommand():
                 self._answer(event)
+
+    def _follow_suspension(self) -> None:
+        """Stop or go on reading from the device; switching the option off or on ends what the client asked for."""
+        if self._connection.suspended:
+            self.reading.hold(Hold.CLIENT_SUSPENDED)
+        else:
+            self.reading.release(Hold.CLIENT_SUSPENDED)
 
     def _answer(self, command: ComPortCommand) -> None:
         """Answer what needs neither the line nor its driver's patience."""
@@ -367,9 +367,9 @@ class Rfc2217Session(Session):
 
     def _purge(self, what: Purge) -> None:
         if what in (Purge.TRANSMIT, Purge.BOTH):
-            self._owner.purged(to_device=self._port.discard_unsent())
+            self._owner.purged(self, to_device=self._port.discard_unsent())
         if what in (Purge.RECEIVE, Purge.BOTH):
-            self._owner.purged(from_device=self._port.discard_received())
+            self._owner.purged(self, from_device=self._port.discard_received())
 
     async def _restore(self, port: ComPort) -> None:
         """Give a port that is there (again) the client's settings, then tell the client that it is there."""

@@ -10,44 +10,57 @@ from __future__ import annotations
 import asyncio
 import socket
 from abc import abstractmethod
-from enum import Flag, auto
 from ipaddress import ip_address
 from typing import Protocol, cast
 
 from serial_host.com_port.port import DEVICE_BOUND, READ_SIZE, ComPort
 from serial_host.config import Address
 from serial_host.plumbing.tcp_options import is_dead, reset_on_close
+from serial_host.session.reading import Hold, Reading
 
 WATCH_SECONDS = 1.0
 
 
 class SessionOwner(Protocol):
-    """Whom a session serves; `session` arguments let it tell a replaced client from the present one."""
+    """Whom sessions serve. Each call names its session, because refused and replaced ones live on for a moment."""
 
     def session_started(self, session: Session) -> None:
         """Take the client or `refuse` it."""
 
-    def write(self, data: bytes | memoryview) -> None:
-        """Take all of `data` for the device; it may be reused after the call."""
+    def write(self, session: Session, data: bytes | memoryview) -> None:
+        """Take all of `data` for the device if this session is served; it may be reused after the call."""
 
-    def client_slow(self, *, slow: bool) -> None:
-        """Stop or go on delivering the device's bytes."""
-
-    def purged(self, *, to_device: int = 0, from_device: int = 0) -> None:
-        """Count bytes that the client asked to be thrown away."""
+    def purged(self, session: Session, *, to_device: int = 0, from_device: int = 0) -> None:
+        """Count bytes that the client asked to be discarded."""
 
     def session_ended(self, session: Session, reason: str) -> None:
         """Forget the session. Called once, also for a refused one."""
 
 
-class Hold(Flag):
-    """Why nothing is read from a client."""
+class _Client:
+    """The side of a `Reading` that is the client: its transport, which is resumed in a later turn of the event loop."""
 
-    STARTING = auto()
-    """Nobody has decided on the client yet; every session begins with this."""
-    DEVICE_SLOW = auto()
-    WORKING = auto()
-    """What the client asked for takes time, and what it sent after that waits."""
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._paused = False
+        self._resume_scheduled = False
+
+    def pause_reading(self) -> None:
+        self._paused = True
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._paused = False
+        if not self._resume_scheduled:
+            # Never in the same turn of the loop as a pause: asyncio's proactor would have two reads in flight, and lose
+            # the bytes of one (CPython's proactor_events.py, resume_reading).
+            self._resume_scheduled = True
+            asyncio.get_running_loop().call_soon(self._resume)
+
+    def _resume(self) -> None:
+        self._resume_scheduled = False
+        if not self._paused and not self._transport.is_closing():
+            self._transport.resume_reading()
 
 
 class Session(asyncio.BufferedProtocol):
@@ -62,23 +75,33 @@ class Session(asyncio.BufferedProtocol):
         """Of ours, that the client connected to; from `connection_made`."""
         self._owner = owner
         self._buffer = memoryview(bytearray(READ_SIZE))
-        self._holds = Hold.STARTING
-        self._resume_scheduled = False
+        self.reading: Reading
+        """Whether this client and its device may be read; from `connection_made`."""
+        self._client: _Client
         self._reason: str | None = None
         self._transport: asyncio.Transport
         self._watch: asyncio.TimerHandle
 
-    @abstractmethod
     def device_present(self, port: ComPort) -> None:
         """Serve the client with this port: it was open when the client came, or was opened since."""
+        self.reading.serve(port)
+        self.reading.release(Hold.STARTING)
 
-    @abstractmethod
-    def device_absent(self, reason: str) -> None:
+    def device_absent(self, reason: str) -> None:  # noqa: ARG002  # what to do with it depends on the protocol
         """Do without a port: it was lost, or could not be opened."""
+        self.reading.leave()
+        self.reading.release(Hold.STARTING)
+
+    def device_slow(self, *, slow: bool) -> None:
+        """Stop reading from the client because the device takes nothing more, or go on."""
+        if slow:
+            self.reading.hold(Hold.DEVICE_SLOW)
+        else:
+            self.reading.release(Hold.DEVICE_SLOW)
 
     @abstractmethod
     def refuse(self, reason: str) -> None:
-        """Turn the client away; it is none of the owner's."""
+        """Disconnect the client, which the owner has decided not to serve, and tell it why if the protocol can."""
 
     @abstractmethod
     def send(self, data: bytes) -> None:
@@ -87,6 +110,8 @@ class Session(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=DEVICE_BOUND, low=0)
+        self._client = _Client(self._transport)
+        self.reading = Reading(self._client)
         self.local = ip_address(transport.get_extra_info("sockname")[0].partition("%")[0])
         loop = asyncio.get_running_loop()
         self._watch = loop.call_later(WATCH_SECONDS, self._watch_peer)
@@ -96,7 +121,7 @@ class Session(asyncio.BufferedProtocol):
 
     def _start(self) -> None:
         if not self._transport.is_closing():
-            self._transport.pause_reading()
+            self._client.pause_reading()
             self._owner.session_started(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # the name is the base class's
@@ -105,30 +130,11 @@ class Session(asyncio.BufferedProtocol):
     @abstractmethod
     def buffer_updated(self, nbytes: int) -> None: ...
 
-    def hold_reading(self, why: Hold) -> None:
-        """Leave further bytes with the client, until every hold is released."""
-        self._holds |= why
-        self._transport.pause_reading()
-
-    def release_reading(self, why: Hold) -> None:
-        """Take the client's bytes (again), if nothing else holds them."""
-        self._holds &= ~why
-        if not self._holds and not self._resume_scheduled:
-            # Never in the same turn of the loop as a pause: asyncio's proactor would have two reads in flight, and lose
-            # the bytes of one (CPython's proactor_events.py, resume_reading).
-            self._resume_scheduled = True
-            asyncio.get_running_loop().call_soon(self._resume_reading)
-
-    def _resume_reading(self) -> None:
-        self._resume_scheduled = False
-        if not self._holds and not self._transport.is_closing():
-            self._transport.resume_reading()
-
     def pause_writing(self) -> None:
-        self._owner.client_slow(slow=True)
+        self.reading.hold(Hold.CLIENT_SLOW)
 
     def resume_writing(self) -> None:
-        self._owner.client_slow(slow=False)
+        self.reading.release(Hold.CLIENT_SLOW)
 
     def eof_received(self) -> bool:
         # A client whose process died says no more than this, so a half-closed connection is not kept:
@@ -138,6 +144,7 @@ class Session(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._watch.cancel()
+        self.reading.leave()
         reason = self._reason or (f"lost: {exc}" if exc is not None else "closed")
         self._owner.session_ended(self, reason)
 
@@ -149,6 +156,7 @@ class Session(asyncio.BufferedProtocol):
     def abort(self, reason: str) -> None:
         """Disconnect the client at once, with a reset, so that it learns of it whatever it was doing."""
         self._reason = self._reason or reason
+        self.reading.leave()
         reset_on_close(cast("socket.socket", self._transport.get_extra_info("socket")))
         self._transport.abort()
 

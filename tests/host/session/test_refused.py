@@ -1,0 +1,73 @@
+"""A client that is refused can hurt nobody but itself, whatever it sends and however little it reads."""
+
+from __future__ import annotations
+
+import select
+import time
+
+import pytest
+
+from serial_host.plumbing.tcp_options import SOCKET_BUFFER
+from serial_host.session.rfc2217_session import REFUSAL_SECONDS
+from tests.host.running import Client, RunningServer, echo_port, serial_port, until
+from tests.host.serial_device import SerialDevice
+from tests.host.session.access_server import ComPortClient
+
+MESSAGES = 100
+PACE_SECONDS = 2 * REFUSAL_SECONDS / MESSAGES
+
+FLOODS = {
+    "negotiation": b"\xff\xfd\x63",
+    "com port option again and again": b"\xff\xfc\x2c\xff\xfb\x2c",
+    "suspension": b"\xff\xfb\x2c\xff\xfa\x2c\x08\xff\xf0",
+    "signatures": b"\xff\xfa\x2c\x00\xff\xf0",
+    "purges": b"\xff\xfa\x2c\x0c\x03\xff\xf0",
+    "data": b"x",
+}
+
+
+def flood(client: Client, part: bytes, size: int) -> int:
+    """Send up to `size` bytes without reading any; gives how many were taken until the server took no more."""
+    data, sent = part * (size // len(part)), 0
+    client.socket.setblocking(False)
+    try:
+        while sent < len(data) and select.select([], [client.socket], [], 0.5)[1]:
+            sent += client.socket.send(data[sent : sent + 65536])
+    except (ConnectionResetError, BrokenPipeError):
+        pass
+    return sent
+
+
+@pytest.mark.parametrize("part", FLOODS.values(), ids=FLOODS)
+def test_a_refused_client_that_floods_and_reads_nothing_stops_nothing_of_the_served_one(
+    device: SerialDevice, tcp_port: int, part: bytes
+) -> None:
+    port = serial_port({"device": device.name, "tcp_port": tcp_port, "protocol": "rfc2217"})
+    with RunningServer(port) as server:
+        server.wait_listening()
+        with ComPortClient(tcp_port) as served:
+            served.agree()
+            with Client(tcp_port, source="127.0.0.2", receive_buffer=SOCKET_BUFFER) as refused:
+                until(lambda: server.status()["refused"] == 1)
+                flood(refused, part, 1_000_000)
+                # Until the server has long read what it reads of the flood, and has closed the connection.
+                for number in range(MESSAGES):
+                    device.send(number.to_bytes(4, "big"))
+                    assert served.data(4) == number.to_bytes(4, "big")
+                    time.sleep(PACE_SECONDS)
+            device.send(b"afterwards")
+            assert served.data(10) == b"afterwards"
+            served.send(b"to the device")
+            assert device.receive(13) == b"to the device"
+            status = server.status()
+        assert (status["bytes_to_device"], status["discarded_to_device"]) == (13, 0)
+
+
+def test_little_is_read_from_a_refused_client(tcp_port: int) -> None:
+    with RunningServer(echo_port({"tcp_port": tcp_port, "protocol": "rfc2217"})) as server:
+        server.wait_listening()
+        with ComPortClient(tcp_port) as served:
+            served.agree()
+            with Client(tcp_port, source="127.0.0.2") as refused:
+                until(lambda: server.status()["refused"] == 1)
+                assert flood(refused, b"x", 20_000_000) < 20_000_000
