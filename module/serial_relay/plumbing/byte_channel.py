@@ -48,6 +48,11 @@ class ByteChannel:
         self._unwritten = b""
 
     @property
+    def reading(self) -> bool:
+        """True while what arrives is delivered."""
+        return self._reading
+
+    @property
     def unwritten(self) -> int:
         """Bytes that were given to `write` and not yet taken by the kernel."""
         return len(self._unwritten)

@@ -23,8 +23,8 @@ class HeldBytes:
         return len(data) - len(kept)
 
     @property
-    def next_deadline(self) -> float | None:
-        """The deadline of the oldest piece."""
+    def deadline(self) -> float | None:
+        """The deadline of the oldest piece, None if nothing is kept."""
         return self._pieces[0][0] if self._pieces else None
 
     def expire(self, now: float) -> int:

@@ -86,7 +86,7 @@ class Supervisor:
             UnknownPortError: no such port is running.
             NotSupportedError: its connection cannot carry modem lines (now); the text says why.
         """
-        self._running(name).set_modem_lines(dtr, rts)
+        self._running(name).com_port().set_modem_lines(dtr, rts)
 
     async def send_break(self, name: str, milliseconds: int) -> None:
         """Send a break on the real port and return when it is over.
@@ -94,7 +94,7 @@ class Supervisor:
         Raises:
             UnknownPortError, NotSupportedError: as with `set_modem_lines`.
         """
-        await self._running(name).send_break(milliseconds)
+        await self._running(name).com_port().send_break(milliseconds)
 
     def _running(self, name: str) -> Relay:
         port = self._ports.get(name)

@@ -23,11 +23,8 @@ class RemoteEvents(Protocol):
     def device_data(self, data: bytes) -> None:
         """Bytes of the device; never empty."""
 
-    def pause_application(self) -> None:
-        """The connection takes nothing now: write no more until `resume_application`. What was written is kept."""
-
-    def resume_application(self) -> None:
-        """There is room again."""
+    def connection_full(self, *, full: bool) -> None:
+        """The connection takes no more bytes now, and keeps what was written; or it takes bytes again."""
 
     def remote_lost(self, error: RemoteError) -> None:
         """The connection is over; said once."""

@@ -37,7 +37,7 @@ _TCP_CLOSE = 7  # include/net/tcp_states.h
 
 
 class RawRemote:
-    """A connection that carries the device's bytes and nothing else."""
+    """A connection that carries the device's bytes and nothing else; the first byte is read after `resume_reading`."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, connection: socket.socket, address: str, events: RemoteEvents
@@ -46,12 +46,15 @@ class RawRemote:
         self._socket = connection
         self._events = events
         self._channel = ByteChannel(loop, connection.fileno(), events.device_data, self)
-        self._paused = False
         self._unwatched = 0
         """Bytes that may still be written before the send queue is looked at; 0 while no watch runs."""
         self._watch: asyncio.TimerHandle | None = None
         self.address = address
-        self._channel.resume_reading()
+
+    @property
+    def reading(self) -> bool:
+        """True while bytes of the host are read."""
+        return self._channel.reading
 
     @property
     def unwritten(self) -> int:
@@ -70,13 +73,11 @@ class RawRemote:
 
     def pause_reading(self) -> None:
         """See `Remote`."""
-        self._paused = True
         self._channel.pause_reading()
         self._keep_watch()  # a reset would not show while nothing is read
 
     def resume_reading(self) -> None:
         """See `Remote`."""
-        self._paused = False
         self._channel.resume_reading()
 
     def close(self) -> int:
@@ -102,11 +103,11 @@ class RawRemote:
 
     def pause_writing(self) -> None:
         """See `ChannelEvents`."""
-        self._events.pause_application()
+        self._events.connection_full(full=True)
 
     def resume_writing(self) -> None:
         """See `ChannelEvents`."""
-        self._events.resume_application()
+        self._events.connection_full(full=False)
 
     def _keep_watch(self) -> None:
         if self._watch is None:
@@ -120,7 +121,7 @@ class RawRemote:
         self._watch = None
         self._unwatched = 0
         waiting = self._channel.unwritten > 0 or self._queued(termios.TIOCOUTQ) > 0
-        if not waiting and not self._paused:
+        if not waiting and self._channel.reading:
             return
         information = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
         state, retransmits, probes, silent_milliseconds = _TCP_INFO.unpack_from(information)

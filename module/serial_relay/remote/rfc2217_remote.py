@@ -73,6 +73,9 @@ class ComPortEvents(RemoteEvents, Protocol):
     def com_port_changed(self) -> None:
         """`line` or `modem` is another one now."""
 
+    def suspended_by_host(self, *, suspended: bool) -> None:
+        """The host asks for silence: what is written waits here; or it asks no longer (FLOWCONTROL-SUSPEND, -RESUME)."""
+
     def round_trip_measured(self, seconds: float) -> None:
         """So long a question and its answer took."""
 
@@ -110,9 +113,6 @@ class Rfc2217Remote:
         """What every server answers is answered; from then on silence is judged by the heartbeat."""
         self._device_unavailable = False
         self._ended = False
-        self._paused_by_host = False
-        self._paused_by_kernel = False
-        self._reading = True
         self._sent = 0
         """Bytes of the application, over the connection's life."""
         self._held_back = b""
@@ -123,6 +123,7 @@ class Rfc2217Remote:
         self._codec = Connection(Role.CLIENT)
         self._raw = RawRemote(loop, connection, address, self)
         self._timer = loop.call_later(_NEGOTIATION_TIMEOUT, self._negotiation_timed_out)
+        self._raw.resume_reading()
         self._codec.start()
         self._flush()
 
@@ -132,18 +133,14 @@ class Rfc2217Remote:
         """See `Remote`."""
         self._sent += len(data)
         self._codec.send_data(data)
-        if self._codec.suspended:
-            self._events.pause_application()
         self._flush()
 
     def pause_reading(self) -> None:
         """See `Remote`."""
-        self._reading = False
         self._raw.pause_reading()
 
     def resume_reading(self) -> None:
         """See `Remote`."""
-        self._reading = True
         self._heartbeat.forget()
         if not self._ended:
             self._raw.resume_reading()
@@ -206,16 +203,9 @@ class Rfc2217Remote:
             return
         self._act_on(self._codec.receive_data(data))
 
-    def pause_application(self) -> None:
+    def connection_full(self, *, full: bool) -> None:
         """See `RemoteEvents`."""
-        self._paused_by_kernel = True
-        self._events.pause_application()
-
-    def resume_application(self) -> None:
-        """See `RemoteEvents`."""
-        self._paused_by_kernel = False
-        if not self._paused_by_host:
-            self._events.resume_application()
+        self._events.connection_full(full=full)
 
     def remote_lost(self, error: RemoteError) -> None:
         """See `RemoteEvents`."""
@@ -234,6 +224,9 @@ class Rfc2217Remote:
             only_data = False
             match event:
                 case ComPortAgreed():
+                    self._events.suspended_by_host(
+                        suspended=False
+                    )  # an agreement made anew ends a suspension
                     self._open_com_port()
                 case ComPortRefused():
                     self._end(self._not_an_access_server("refuses the com port option"))
@@ -270,13 +263,10 @@ class Rfc2217Remote:
             case Signature():
                 self._signature_received(command)
             case FlowControlSuspend():
-                self._paused_by_host = True
-                self._events.pause_application()
+                self._events.suspended_by_host(suspended=True)
             case FlowControlResume():
-                self._paused_by_host = False
                 self._heartbeat.forget()
-                if not self._paused_by_kernel:
-                    self._events.resume_application()
+                self._events.suspended_by_host(suspended=False)
             case _:
                 self._answered(command)
 
@@ -357,7 +347,7 @@ class Rfc2217Remote:
     def _beat(self) -> None:
         """Ask for the baud rate, which every access server answers, and judge the silence after it."""
         self._timer = self._loop.call_later(heartbeat.INTERVAL, self._beat)
-        if self._codec.suspended or not self._reading:
+        if self._codec.suspended or not self._raw.reading:
             return  # it may not be asked, or its answer may stand behind data that is not read
         now = time.monotonic()  # the loop's own clock stands still within a millisecond (libuv)
         flow_control = self.line.flow_control not in (None, "none")

@@ -63,9 +63,6 @@ class PtyPair:
         self._follower: TermiosFollower | None = None
         """There while applications' settings are followed."""
         self._application_open = False
-        self._paused = False
-        self._at_end = True
-        """The application's bytes are all read: reading on would only give EIO until the next open."""
         self._draining = False
         """The application is gone, bytes that it wrote are still to be read."""
         with contextlib.ExitStack() as undo:
@@ -125,14 +122,11 @@ class PtyPair:
 
     def pause_reading(self) -> None:
         """Take nothing more from the application."""
-        self._paused = True
         self._channel.pause_reading()
 
     def resume_reading(self) -> None:
         """Take the application's bytes again."""
-        self._paused = False
-        if not self._at_end:
-            self._channel.resume_reading()
+        self._channel.resume_reading()
 
     def close(self) -> None:
         """Remove the pair; an application that has it open sees a hang-up, as of an adapter that is pulled."""
@@ -151,12 +145,12 @@ class PtyPair:
             if not self._application_open:
                 self._opened()
         elif self._application_open:
-            self._closed()
+            self._closed(all_read=False)
         else:
             # Opened, written and closed again before we looked (`echo AT > /dev/...`), or our own flush:
             # reading tells. Whoever it was may have set its own termios.
             self._set_idle_termios()
-            self._read_on()
+            self._events.nothing_to_read(nothing=False)
 
     def _data_received(self, data: bytes) -> None:
         if self._follower is not None:
@@ -171,18 +165,18 @@ class PtyPair:
         """See `ChannelEvents`: EIO is the hang-up, after the last byte that the application wrote."""
         if error is not None and error.errno != errno.EIO:
             log.error("%s: %s", self.slave, error)
-        self._at_end = True
+        self._events.nothing_to_read(nothing=True)
         self._draining = False
         if self._application_open:
-            self._closed()
+            self._closed(all_read=True)
 
     def pause_writing(self) -> None:
         """See `ChannelEvents`."""
-        self._events.pause_device()
+        self._events.virtual_port_full(full=True)
 
     def resume_writing(self) -> None:
         """See `ChannelEvents`."""
-        self._events.resume_device()
+        self._events.virtual_port_full(full=False)
 
     # The application comes and goes.
 
@@ -190,17 +184,12 @@ class PtyPair:
         self._application_open = True
         self._draining = False
         self._events.application_opened()
-        self._read_on()
+        self._events.nothing_to_read(nothing=False)
 
-    def _read_on(self) -> None:
-        self._at_end = False
-        if not self._paused:
-            self._channel.resume_reading()
-
-    def _closed(self) -> None:
+    def _closed(self, *, all_read: bool) -> None:
         """Discard what the application left unread, as a UART would; what it wrote is still read to the end."""
         self._application_open = False
-        self._draining = not self._at_end
+        self._draining = not all_read
         unread = self._channel.drop_unwritten()
         self._set_idle_termios()
         unread += self._discard_unread()

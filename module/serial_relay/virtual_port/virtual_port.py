@@ -26,11 +26,11 @@ class VirtualPortEvents(Protocol):
     def application_flushed(self, *, received: bool, transmitted: bool) -> None:
         """The application discarded what it has not read, or what the port has not sent (`tcflush`); as above."""
 
-    def pause_device(self) -> None:
-        """The application does not read: write no more until `resume_device`. What was written is kept."""
+    def nothing_to_read(self, *, nothing: bool) -> None:
+        """Everything that applications wrote is read and none has the port open, so it must not be read; or it may."""
 
-    def resume_device(self) -> None:
-        """There is room again."""
+    def virtual_port_full(self, *, full: bool) -> None:
+        """The application does not read: the port takes no more bytes, and keeps what was written; or it takes more."""
 
 
 class VirtualPort(Protocol):

@@ -24,10 +24,10 @@ def test_pieces_expire_one_by_one() -> None:
     held = HeldBytes(10)
     held.add(b"abc", 1.0)
     held.add(b"de", 2.0)
-    assert held.next_deadline == 1.0
+    assert held.deadline == 1.0
     assert held.expire(0.5) == 0
     assert held.expire(1.0) == 3
-    assert held.next_deadline == 2.0
+    assert held.deadline == 2.0
     assert held.add(b"12345678", 3.0) == 0
     assert held.discard() == 10
-    assert held.next_deadline is None
+    assert held.deadline is None

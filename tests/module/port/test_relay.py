@@ -429,7 +429,7 @@ async def test_a_defect_in_one_port_is_logged_and_the_port_starts_again(
         if defects:
             raise defects.pop()
 
-    monkeypatch.setattr("serial_relay.port.relay.Relay._disconnected", fail_once)
+    monkeypatch.setattr("serial_relay.port.bridge.Bridge.remove_remote", fail_once)
     await ports.configure(tcp_port=free_port())
     await until(lambda: not defects)
     await until(lambda: "unexpected error" in caplog.text)

@@ -23,11 +23,8 @@ class Relay:
     def device_data(self, data: bytes) -> None:
         self.data += data
 
-    def pause_application(self) -> None:
-        self.paused = True
-
-    def resume_application(self) -> None:
-        self.paused = False
+    def connection_full(self, *, full: bool) -> None:
+        self.paused = full
 
     def remote_lost(self, error: RemoteError) -> None:
         self.lost.append(error)
@@ -36,7 +33,9 @@ class Relay:
 async def opened(port: int, relay: Relay) -> RawRemote:
     loop = asyncio.get_running_loop()
     connection, address = await connect(loop, "127.0.0.1", port)
-    return RawRemote(loop, connection, address, relay)
+    remote = RawRemote(loop, connection, address, relay)
+    remote.resume_reading()
+    return remote
 
 
 async def test_bytes_go_and_come() -> None:

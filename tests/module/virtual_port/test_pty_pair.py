@@ -15,6 +15,7 @@ import pytest
 import serial
 
 from serial_relay.plumbing.inotify import Inotify
+from serial_relay.port.gate import Gate, Reason
 from serial_relay.virtual_port.pty_pair import PtyPair
 from serial_relay.virtual_port.termios_map import ApplicationLine
 from tests.module.conditions import until
@@ -28,6 +29,8 @@ class Relay:
         self.data = bytearray()
         self.unread = 0
         self.paused = False
+        self.port: PtyPair | None = None
+        self.gate = Gate(self.read_application, lambda _may_be_read: None)
 
     def application_opened(self) -> None:
         self.events.append("opened")
@@ -46,11 +49,15 @@ class Relay:
     def application_flushed(self, *, received: bool, transmitted: bool) -> None:
         self.events.append(f"flushed{' received' * received}{' transmitted' * transmitted}")
 
-    def pause_device(self) -> None:
-        self.paused = True
+    def nothing_to_read(self, *, nothing: bool) -> None:
+        self.gate.set(Reason.NOTHING_TO_READ, hold=nothing)
 
-    def resume_device(self) -> None:
-        self.paused = False
+    def virtual_port_full(self, *, full: bool) -> None:
+        self.paused = full
+
+    def read_application(self, may_be_read: bool) -> None:
+        assert self.port is not None
+        (self.port.resume_reading if may_be_read else self.port.pause_reading)()
 
 
 @pytest.fixture
@@ -61,6 +68,7 @@ def relay() -> Relay:
 @pytest.fixture
 async def port(watches: Inotify, relay: Relay) -> AsyncIterator[PtyPair]:
     pair = PtyPair(asyncio.get_running_loop(), watches, relay)
+    relay.port = pair
     yield pair
     pair.close()
 
@@ -164,12 +172,12 @@ async def test_what_an_application_wrote_before_it_left_is_read_to_the_end(
 ) -> None:
     slave = open_slave(port)
     await until(lambda: relay.events == ["opened"])
-    port.pause_reading()
+    relay.gate.set(Reason.CONNECTION_FULL, hold=True)
     os.write(slave, b"last words")
     os.close(slave)
     await until(lambda: relay.events == ["opened", "closed"])
     assert not relay.data
-    port.resume_reading()
+    relay.gate.set(Reason.CONNECTION_FULL, hold=False)
     await until(lambda: relay.data == b"last words")
     assert relay.events == ["opened", "closed"]
 
@@ -267,6 +275,7 @@ async def test_a_refused_owner_is_a_warning(port: PtyPair, caplog: pytest.LogCap
 
 async def test_closing_ends_the_applications_descriptor(watches: Inotify, relay: Relay) -> None:
     pair = PtyPair(asyncio.get_running_loop(), watches, relay)
+    relay.port = pair
     slave = open_slave(pair)
     await until(lambda: relay.events == ["opened"])
     pair.close()

@@ -24,6 +24,7 @@ class Recorder:
     def __init__(self) -> None:
         self.told: list[object] = []
         self.open = False
+        self.port: PtyPair | None = None
 
     def application_opened(self) -> None:
         self.open = True
@@ -43,9 +44,11 @@ class Recorder:
     def application_flushed(self, *, received: bool, transmitted: bool) -> None:
         self.told.append((received, transmitted))
 
-    def pause_device(self) -> None: ...
+    def nothing_to_read(self, *, nothing: bool) -> None:
+        assert self.port is not None
+        (self.port.pause_reading if nothing else self.port.resume_reading)()
 
-    def resume_device(self) -> None: ...
+    def virtual_port_full(self, *, full: bool) -> None: ...
 
 
 @pytest.fixture
@@ -56,6 +59,7 @@ def recorder() -> Recorder:
 @pytest.fixture
 async def port(watches: Inotify, recorder: Recorder) -> AsyncIterator[PtyPair]:
     pair = PtyPair(asyncio.get_running_loop(), watches, recorder)
+    recorder.port = pair
     pair.follow_settings(enabled=True)
     yield pair
     pair.close()

@@ -1,0 +1,241 @@
+"""What stands between a virtual serial port and its connection: the bytes' ways, and who is read.
+
+A byte takes the way `application_data` -> `Remote.write`, or `device_data` -> `VirtualPort.write`. Each end reports when
+it takes no more bytes, and `gate` decides who is read. When there is a port and when there is a connection is `relay`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol as Interface
+
+from serial_relay.config import LineSettings, PortConfig, Protocol, WhileDisconnected
+from serial_relay.port import rules
+from serial_relay.port.alarm import Alarm
+from serial_relay.port.gate import OF_THE_CONNECTION, Gate, Reason
+from serial_relay.port.held_bytes import HeldBytes
+from serial_relay.port.record import Record
+from serial_relay.remote.connection import Remote, RemoteError
+from serial_relay.remote.rfc2217_remote import Rfc2217Remote
+from serial_relay.status import NotSupportedError
+from serial_relay.virtual_port.termios_map import ApplicationLine, wanted_line
+from serial_relay.virtual_port.virtual_port import VirtualPort
+
+_NO_LINES_IN_RAW = "protocol `raw` carries bytes only; set `protocol` to `rfc2217` at both ends"
+
+
+class BridgeEvents(Interface):
+    """What a bridge reports to the relay."""
+
+    def application_came_or_went(self) -> None:
+        """`status.application_open` has changed."""
+
+    def remote_lost(self, error: RemoteError) -> None:
+        """The connection is over; said once."""
+
+
+class Bridge:
+    """Passes bytes, settings and back-pressure between the two ends that are there at present."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        config: PortConfig,
+        record: Record,
+        alarm: Alarm,
+        events: BridgeEvents,
+    ) -> None:
+        self._loop = loop
+        self._config = config
+        self._record = record
+        self._status = record.status
+        self._alarm = alarm
+        self._events = events
+        self.remote_lost = events.remote_lost
+        self._port: VirtualPort | None = None
+        self._remote: Remote | None = None
+        """The connection, from TCP's connect to its end."""
+        self._usable = False
+        """The connection carries bytes: it is negotiated, and the device is there."""
+        self._application_line: ApplicationLine | None = None
+        """What an application set last; it outlives the application, as the settings of a UART do."""
+        self._gate = Gate(self._read_application, self._read_device)
+        self.first_attempt = rules.Span(rules.FIRST_ATTEMPT)
+        self.held = HeldBytes(rules.HOLD_SIZE)
+
+    # The ends come and go.
+
+    def update(self, config: PortConfig) -> None:
+        """Act on another configuration of the same port."""
+        self._config = config
+
+    def add_port(self, port: VirtualPort) -> None:
+        """Let this be the application's end."""
+        self._port = port
+
+    def remove_port(self) -> None:
+        """Go on without an application's end, which the caller closes."""
+        self._port = None
+        self._gate = Gate(self._read_application, self._read_device)
+        self._status.application_open = False
+        self.first_attempt.end()
+        self._status.discarded.disconnected += self.held.discard()
+
+    def add_remote(self, remote: Remote) -> None:
+        """Let this be the device's end; bytes pass after `use_remote`."""
+        self._remote = remote
+
+    def use_remote(self) -> None:
+        """Pass bytes from now on, first those that waited."""
+        assert self._remote is not None  # noqa: S101 - it was added
+        self._usable = True
+        self._record.connected(self._remote.address)
+        self.com_port_changed()
+        for data in self.held.take():
+            self.application_data(data)
+        self._gate.set(Reason.NO_CONNECTION, hold=False)
+        self._read_device(self._gate.device_may_be_read)  # until now it was read so that it could negotiate
+        self._end_first_attempt()
+
+    def remove_remote(self) -> None:
+        """Close the connection, if there is one: a connection or an attempt is over."""
+        self._usable = False
+        remote, self._remote = self._remote, None
+        self._gate.set(Reason.NO_CONNECTION, hold=True)
+        self._gate.set(OF_THE_CONNECTION, hold=False)
+        if remote is not None:
+            self._record.disconnected(remote.close())
+        self._end_first_attempt()
+        if self._config.while_disconnected is WhileDisconnected.DISCARD:
+            self._status.discarded.disconnected += self.held.discard()
+
+    # The bytes' ways.
+
+    def application_data(self, data: bytes) -> None:
+        """See `VirtualPortEvents`."""
+        if self._usable and self._remote is not None:
+            self._status.bytes_to_device += len(data)
+            self._remote.write(data)
+        elif self.first_attempt.running or self._config.while_disconnected is WhileDisconnected.HOLD:
+            self._status.discarded.overrun += self.held.add(data, self._loop.time() + rules.HOLD_TIME)
+            self._alarm.set()
+        else:
+            self._status.discarded.disconnected += len(data)
+
+    def device_data(self, data: bytes) -> None:
+        """See `RemoteEvents`."""
+        status = self._status
+        status.bytes_from_device += len(data)
+        if status.application_open and self._port is not None:
+            self._port.write(data)
+        else:
+            status.discarded.closed += len(data)
+
+    # Who is read: each end reports its reasons, the gate decides.
+
+    def nothing_to_read(self, *, nothing: bool) -> None:
+        """See `VirtualPortEvents`."""
+        self._gate.set(Reason.NOTHING_TO_READ, hold=nothing)
+
+    def virtual_port_full(self, *, full: bool) -> None:
+        """See `VirtualPortEvents`."""
+        self._gate.set(Reason.VIRTUAL_PORT_FULL, hold=full)
+
+    def connection_full(self, *, full: bool) -> None:
+        """See `RemoteEvents`."""
+        self._gate.set(Reason.CONNECTION_FULL, hold=full)
+
+    def suspended_by_host(self, *, suspended: bool) -> None:
+        """See `ComPortEvents`."""
+        self._gate.set(Reason.SUSPENDED_BY_HOST, hold=suspended)
+
+    def _read_application(self, may_be_read: bool) -> None:  # noqa: FBT001 - the gate's answer
+        if self._port is not None:
+            (self._port.resume_reading if may_be_read else self._port.pause_reading)()
+
+    def _read_device(self, may_be_read: bool) -> None:  # noqa: FBT001 - the gate's answer
+        if self._remote is not None and self._usable:
+            (self._remote.resume_reading if may_be_read else self._remote.pause_reading)()
+
+    # The application comes and goes.
+
+    def application_opened(self) -> None:
+        """See `VirtualPortEvents`."""
+        self._status.application_open = True
+        if not self._usable and not self.first_attempt.running:
+            self.first_attempt.begin(self._loop.time())
+            self._gate.set(Reason.FIRST_ATTEMPT, hold=True)
+        self._application_came_or_went()
+
+    def application_closed(self, unread: int) -> None:
+        """See `VirtualPortEvents`."""
+        self._status.application_open = False
+        self._status.discarded.closed += unread
+        self._application_came_or_went()
+
+    def _application_came_or_went(self) -> None:
+        self._events.application_came_or_went()
+        self._record.on_change()
+
+    def time_passed(self, now: float) -> None:
+        """End what is over: the wait of the first bytes for a connection, and the keeping of bytes without one."""
+        self._status.discarded.disconnected += self.held.expire(now)
+        if self.first_attempt.expire(now):
+            self._end_first_attempt()
+
+    def _end_first_attempt(self) -> None:
+        self.first_attempt.end()
+        self._gate.set(Reason.FIRST_ATTEMPT, hold=False)
+
+    # What travels beside the bytes (RFC 2217).
+
+    @property
+    def wanted_line(self) -> LineSettings:
+        """What the real port shall have: as configured, and as the application set it where nothing is configured."""
+        return wanted_line(self._config.line, self._application_line)
+
+    def application_set_line(self, line: ApplicationLine) -> None:
+        """See `VirtualPortEvents`."""
+        self._application_line = line
+        self.set_line()
+
+    def set_line(self) -> None:
+        """Let the real port have the wanted line."""
+        if (com_port := self._com_port()) is not None:
+            com_port.set_line(self.wanted_line)
+
+    def application_flushed(self, *, received: bool, transmitted: bool) -> None:
+        """See `VirtualPortEvents`."""
+        if (com_port := self._com_port()) is not None:
+            com_port.purge(received=received, transmitted=transmitted)
+
+    def com_port_changed(self) -> None:
+        """See `ComPortEvents`; what a host says of a port that cannot be used (yet) is not shown."""
+        if self._usable and (com_port := self._com_port()) is not None:
+            self._status.line, self._status.modem = com_port.line, com_port.modem
+            self._record.on_change()
+
+    def round_trip_measured(self, seconds: float) -> None:
+        """See `ComPortEvents`."""
+        self._status.round_trip_seconds = seconds
+
+    def device_unavailable(self, error: RemoteError) -> None:
+        """See `ComPortEvents`."""
+        self._record.failed(error)
+
+    def com_port(self) -> Rfc2217Remote:
+        """Return the connection, for its modem lines and breaks.
+
+        Raises:
+            NotSupportedError: it cannot carry them (now); the text says why.
+        """
+        if self._config.protocol is Protocol.RAW:
+            raise NotSupportedError(_NO_LINES_IN_RAW)
+        com_port = self._com_port()
+        if com_port is None or not self._usable:
+            raise NotSupportedError(f"not connected: the port is {self._status.state}")
+        return com_port
+
+    def _com_port(self) -> Rfc2217Remote | None:
+        """Return the connection, also while it negotiates, if it is of the kind that carries more than bytes."""
+        return self._remote if isinstance(self._remote, Rfc2217Remote) else None
