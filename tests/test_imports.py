@@ -43,9 +43,9 @@ BELOW = {
     "serial_host": {
         VOCABULARY: set(),
         "plumbing": set(),
-        "com_port": set(),
-        "configuration": set(),
-        "control": set(),
+        "com_port": {"plumbing"},
+        "configuration": {"plumbing"},
+        "control": {"plumbing"},
         "listening": {"plumbing"},
         "session": {"plumbing", "com_port"},
         "serving": {"plumbing", "com_port", "listening", "session"},
