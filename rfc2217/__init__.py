@@ -1,7 +1,8 @@
-"""Telnet's com port option (RFC 2217), both roles, without IO: a serial port's settings and lines next to its bytes.
+"""Telnet's com port option (RFC 2217): a serial port's settings and modem lines beside its bytes, over one connection.
 
-Bytes from the network go in, typed events come out; typed commands go in, bytes for the network come out. Start at
-`Connection`. It is not a telnet terminal: of telnet it has what a serial line needs, and it refuses every other option.
+The package has both roles, client and access server, and does no I/O: bytes from the network go in and typed events
+come out, typed commands go in and bytes for the network come out. Start at `Connection`. This is not a telnet terminal:
+it has the parts of telnet that a serial line needs, and it refuses every other option.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from rfc2217.com_port_values import Control, LineState, ModemState, Parity, Purg
 from rfc2217.connection import ComPortAgreed, ComPortRefused, Connection, Event, PeerFailed
 from rfc2217.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from rfc2217.signature import AccessServerSignature, DeviceState
-from rfc2217.telnet import Data, TelnetCode, TelnetCommand
+from rfc2217.telnet import Data, Negotiation, Option, Subnegotiation, TelnetCode, TelnetCommand
 
 __all__ = [
     "COMMANDS",
@@ -47,8 +48,10 @@ __all__ = [
     "LineState",
     "LocalProtocolError",
     "ModemState",
+    "Negotiation",
     "NotifyLineState",
     "NotifyModemState",
+    "Option",
     "Parity",
     "PeerFailed",
     "ProtocolError",
@@ -65,6 +68,7 @@ __all__ = [
     "SetStopSize",
     "Signature",
     "StopSize",
+    "Subnegotiation",
     "TelnetCode",
     "TelnetCommand",
     "UnrecognizedCommand",

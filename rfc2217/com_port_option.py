@@ -1,8 +1,8 @@
-"""RFC 2217's com port option: one class for each command, the same in both directions.
+"""The commands of RFC 2217's com port option: one class for each, used in both directions.
 
-A client asks with a command and the access server answers with the same command holding the **actual** value; on
-the wire the server's code is 100 higher, which `encode` and `decode` see to. In what follows `<code>` is the client's.
-Every value that the wire can carry can stand in a command, also those that the standard left open.
+A client asks with a command, and the access server answers with the same command and the **actual** value. On the wire
+the server's code is 100 higher; `encode` and `decode` add and subtract it. The docstrings below name the client's code.
+A command can hold every value that the wire can carry, including those that the standard does not define.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ SERVER_CODE_OFFSET = 100
 
 
 class Role(Enum):
-    """Which end of the connection speaks."""
+    """The two ends of a connection."""
 
     CLIENT = "client"
-    """It has the application."""
+    """The end that has the application."""
     ACCESS_SERVER = "access server"
-    """It has the com port."""
+    """The end that has the com port."""
 
     @property
     def peer(self) -> Role:
@@ -33,27 +33,30 @@ class Role(Enum):
 
 
 class ComPortCommand:
-    """Base of the commands; each is a frozen value that says in its docstring how it travels."""
+    """The base of the commands. Each is a frozen value; its docstring shows its form on the wire."""
 
     __slots__ = ()
 
     CODE: ClassVar[int]
     """The client's code."""
     ANSWERED: ClassVar[bool] = True
-    """Whether the access server owes an answer to each of these."""
+    """True if the access server owes an answer to each of these commands."""
 
     @abstractmethod
     def payload(self) -> bytes:
-        """Give what follows the code, IAC not yet escaped."""
+        """Return what follows the code, with IAC not yet escaped."""
 
     @classmethod
     @abstractmethod
     def from_payload(cls, payload: bytes) -> Self | None:
-        """Read what follows the code; None if it is too short. Octets too many are ignored: some servers pad."""
+        """Return the command for what follows the code, None if that is too short.
+
+        Surplus octets are ignored, as some servers send padding.
+        """
 
     @property
     def subject(self) -> tuple[int, int]:
-        """What the command is about: an answer has the same subject as its request."""
+        """What the command is about. An answer has the same subject as its request."""
         return self.CODE, 0
 
 
@@ -94,9 +97,9 @@ class _StateCommand(ComPortCommand):
 
 @dataclass(frozen=True, slots=True)
 class Signature(ComPortCommand):
-    """`IAC SB COM-PORT SIGNATURE <text> IAC SE` - say what we are; without text, ask the receiver what it is.
+    """`IAC SB COM-PORT SIGNATURE <text> IAC SE` - tell what the sender is; without text, ask the receiver.
 
-    Either end may ask or tell. The text is free; what is not UTF-8 in it is read with backslash escapes.
+    Either end may ask or tell. The text is free. Octets in it that are not UTF-8 are read as backslash escapes.
     """
 
     CODE = 0
@@ -104,18 +107,18 @@ class Signature(ComPortCommand):
     text: str = ""
 
     def payload(self) -> bytes:
-        """Give the text in UTF-8."""
+        """Return the text in UTF-8."""
         return self.text.encode("utf-8", "backslashreplace")
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Self | None:
-        """Read the text."""
+        """Return the command with this text."""
         return cls(payload.decode("utf-8", "backslashreplace"))
 
 
 @dataclass(frozen=True, slots=True)
 class SetBaudRate(ComPortCommand):
-    """`IAC SB COM-PORT SET-BAUDRATE <value(4)> IAC SE` - bits per second, 0 to 2**32 - 1; 0 asks."""
+    """`IAC SB COM-PORT SET-BAUDRATE <value(4)> IAC SE` - bits per second, 0 to 2**32 - 1; 0 asks for it."""
 
     CODE = 1
 
@@ -125,18 +128,18 @@ class SetBaudRate(ComPortCommand):
         _bounded(type(self), self.value, 2**32 - 1)
 
     def payload(self) -> bytes:
-        """Give four octets in network order."""
+        """Return four octets in network order."""
         return self.value.to_bytes(4, "big")
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Self | None:
-        """Read four octets in network order."""
+        """Return the command for four octets in network order, None if there are fewer."""
         return cls(int.from_bytes(payload[:4], "big")) if len(payload) >= 4 else None
 
 
 @dataclass(frozen=True, slots=True)
 class SetDataSize(_OctetCommand):
-    """`IAC SB COM-PORT SET-DATASIZE <value> IAC SE` - data bits, 5 to 8; 0 asks."""
+    """`IAC SB COM-PORT SET-DATASIZE <value> IAC SE` - data bits, 5 to 8; 0 asks for them."""
 
     CODE = 2
 
@@ -145,7 +148,7 @@ class SetDataSize(_OctetCommand):
 
 @dataclass(frozen=True, slots=True)
 class SetParity(_OctetCommand):
-    """`IAC SB COM-PORT SET-PARITY <value> IAC SE` - `Parity.REQUEST` asks."""
+    """`IAC SB COM-PORT SET-PARITY <value> IAC SE` - the parity; `Parity.REQUEST` asks for it."""
 
     CODE = 3
     VALUES = Parity
@@ -155,7 +158,7 @@ class SetParity(_OctetCommand):
 
 @dataclass(frozen=True, slots=True)
 class SetStopSize(_OctetCommand):
-    """`IAC SB COM-PORT SET-STOPSIZE <value> IAC SE` - `StopSize.REQUEST` asks."""
+    """`IAC SB COM-PORT SET-STOPSIZE <value> IAC SE` - the stop bits; `StopSize.REQUEST` asks for them."""
 
     CODE = 4
     VALUES = StopSize
@@ -174,7 +177,7 @@ class SetControl(_OctetCommand):
 
     @property
     def subject(self) -> tuple[int, int]:
-        """DTR is another subject than RTS, though both travel as SET-CONTROL."""
+        """The setting that is controlled: DTR is another subject than RTS, though both are sent as SET-CONTROL."""
         return self.CODE, self.value.request
 
 
@@ -199,26 +202,23 @@ class NotifyModemState(_StateCommand):
 
 
 class _EmptyCommand(ComPortCommand):
-    """A command that is all said by its code."""
+    """A command that has nothing but its code."""
 
     __slots__ = ()
 
     def payload(self) -> bytes:
-        """Give nothing."""
+        """Return no octets."""
         return b""
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Self | None:  # noqa: ARG003 - the signature of all commands
-        """Read nothing."""
+        """Return the command, whatever follows the code."""
         return cls()
 
 
 @dataclass(frozen=True, slots=True)
 class FlowControlSuspend(_EmptyCommand):
-    """`IAC SB COM-PORT FLOWCONTROL-SUSPEND IAC SE` - the receiver shall send neither data nor commands.
-
-    Some peers send and expect the client's code in both directions, so both codes are understood.
-    """
+    """`IAC SB COM-PORT FLOWCONTROL-SUSPEND IAC SE` - the receiver is to send neither data nor commands."""
 
     CODE = 8
     ANSWERED = False
@@ -234,7 +234,7 @@ class FlowControlResume(_EmptyCommand):
 
 @dataclass(frozen=True, slots=True)
 class SetLineStateMask(_OctetCommand):
-    """`IAC SB COM-PORT SET-LINESTATE-MASK <value> IAC SE` - which line states to notify; none before the first."""
+    """`IAC SB COM-PORT SET-LINESTATE-MASK <value> IAC SE` - the line states to notify; at first none."""
 
     CODE = 10
     VALUES = LineState
@@ -244,7 +244,7 @@ class SetLineStateMask(_OctetCommand):
 
 @dataclass(frozen=True, slots=True)
 class SetModemStateMask(_OctetCommand):
-    """`IAC SB COM-PORT SET-MODEMSTATE-MASK <value> IAC SE` - which modem states to notify; all before the first."""
+    """`IAC SB COM-PORT SET-MODEMSTATE-MASK <value> IAC SE` - the modem states to notify; at first all."""
 
     CODE = 11
     VALUES = ModemState
@@ -254,7 +254,7 @@ class SetModemStateMask(_OctetCommand):
 
 @dataclass(frozen=True, slots=True)
 class PurgeData(_OctetCommand):
-    """`IAC SB COM-PORT PURGE-DATA <value> IAC SE` - the access server shall forget what it has buffered."""
+    """`IAC SB COM-PORT PURGE-DATA <value> IAC SE` - the access server is to discard what it has buffered."""
 
     CODE = 12
     VALUES = Purge
@@ -264,10 +264,13 @@ class PurgeData(_OctetCommand):
 
 @dataclass(frozen=True, slots=True)
 class UnrecognizedCommand:
-    """`IAC SB COM-PORT <payload> IAC SE` - a code that RFC 2217 does not define, or a value cut short. No answer fits."""
+    """`IAC SB COM-PORT <payload> IAC SE` - a code that RFC 2217 does not define, or a value that is too short.
+
+    There is no answer to it.
+    """
 
     payload: bytes
-    """The code and what follows it, IAC unescaped."""
+    """The code and what follows it, with IAC unescaped."""
 
 
 COMMANDS: tuple[type[ComPortCommand], ...] = (
@@ -293,16 +296,24 @@ _BY_CODE: dict[Role, dict[int, type[ComPortCommand]]] = {
     Role.CLIENT: {**{c.CODE + SERVER_CODE_OFFSET: c for c in _FLOW_CONTROL}, **_BY_CLIENT_CODE},
     Role.ACCESS_SERVER: {**{c.CODE: c for c in _FLOW_CONTROL}, **_BY_SERVER_CODE},
 }
+"""What each code means from each role.
+
+Some peers send and expect the client's codes of FLOWCONTROL-SUSPEND and -RESUME in both directions. No other code of a
+client is taken for an answer: a device that echoes what it gets would look like an access server.
+"""
 
 
 def encode(command: ComPortCommand, sender: Role) -> bytes:
-    """Give the payload of the subnegotiation that carries a command."""
+    """Return the payload of the subnegotiation that carries a command."""
     code = command.CODE + (SERVER_CODE_OFFSET if sender is Role.ACCESS_SERVER else 0)
     return bytes((code,)) + command.payload()
 
 
 def decode(payload: bytes, sender: Role) -> ComPortCommand | UnrecognizedCommand:
-    """Read the payload of a com port subnegotiation; whatever it holds, this succeeds."""
+    """Return the command in the payload of a com port subnegotiation.
+
+    This succeeds whatever the payload holds.
+    """
     kind = _BY_CODE[sender].get(payload[0]) if payload else None
     command = kind.from_payload(payload[1:]) if kind else None
     return command or UnrecognizedCommand(payload)

@@ -1,4 +1,4 @@
-"""The values that com port commands carry, as RFC 2217 numbers them."""
+"""The values that com port commands carry, with the numbers of RFC 2217."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rfc2217.octet import Octet
 
 
 class Parity(Octet):
-    """Values of SET-PARITY."""
+    """The values of SET-PARITY."""
 
     REQUEST = 0
     NONE = 1
@@ -19,7 +19,7 @@ class Parity(Octet):
 
 
 class StopSize(Octet):
-    """Values of SET-STOPSIZE."""
+    """The values of SET-STOPSIZE."""
 
     REQUEST = 0
     ONE = 1
@@ -28,7 +28,10 @@ class StopSize(Octet):
 
 
 class Control(Octet):
-    """Values of SET-CONTROL; "outbound" means for both directions where the inbound one is not set by itself."""
+    """The values of SET-CONTROL.
+
+    `FLOW_*` sets the flow control of both directions until an `INBOUND_FLOW_*` has set the inbound one separately.
+    """
 
     REQUEST_FLOW = 0
     FLOW_NONE = 1
@@ -53,7 +56,10 @@ class Control(Octet):
 
     @property
     def request(self) -> Control:
-        """The value that asks for the setting this value belongs to; a value left open belongs to itself alone."""
+        """The value that asks for the setting to which this value belongs.
+
+        A value that RFC 2217 does not define belongs to no setting; it is returned itself.
+        """
         return _REQUESTS.get(self, self)
 
 
@@ -71,7 +77,7 @@ _REQUESTS = {
 
 
 class LineState(IntFlag):
-    """Bits of NOTIFY-LINESTATE and its mask."""
+    """The bits of NOTIFY-LINESTATE and of its mask."""
 
     DATA_READY = 1
     OVERRUN_ERROR = 2
@@ -84,12 +90,15 @@ class LineState(IntFlag):
 
 
 class ModemState(IntFlag):
-    """Bits of NOTIFY-MODEMSTATE and its mask; the `*_CHANGED` ones say what changed since the last notification."""
+    """The bits of NOTIFY-MODEMSTATE and of its mask.
+
+    The `*_CHANGED` bits and `RI_ENDED` say what has changed since the last notification.
+    """
 
     CTS_CHANGED = 1
     DSR_CHANGED = 2
     RI_ENDED = 4
-    """Trailing edge of the ring indicator."""
+    """The trailing edge of the ring indicator."""
     CD_CHANGED = 8
     CTS = 16
     DSR = 32
@@ -98,10 +107,11 @@ class ModemState(IntFlag):
 
 
 class Purge(Octet):
-    """Values of PURGE-DATA, seen from the access server."""
+    """The values of PURGE-DATA, seen from the access server."""
 
     RECEIVE = 1
-    """What came from the device and is not sent to the client yet."""
+    """Discard what has come from the device and is not sent to the client yet."""
     TRANSMIT = 2
-    """What came from the client and is not sent to the device yet."""
+    """Discard what has come from the client and is not sent to the device yet."""
     BOTH = 3
+    """Discard both."""

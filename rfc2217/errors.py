@@ -1,15 +1,15 @@
-"""The two ways a connection goes wrong: our mistake, or theirs."""
+"""The two ways in which a connection goes wrong: by the caller's mistake, or by the peer's."""
 
 from __future__ import annotations
 
 
 class ProtocolError(Exception):
-    """Base of both errors; never raised itself."""
+    """The base of both errors. It is never raised itself."""
 
 
 class LocalProtocolError(ProtocolError):
-    """The application asked for what the protocol does not allow now; nothing was sent, the connection is intact."""
+    """The caller asked for what the protocol does not allow now. Nothing was sent, and the connection is intact."""
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer broke telnet's framing beyond repair; a `Connection` tells of it by the event `PeerFailed`."""
+    """The peer broke the protocol beyond repair. A `Connection` does not raise this; it yields `PeerFailed`."""

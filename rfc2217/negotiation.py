@@ -1,8 +1,8 @@
 """Which telnet options are on: the Q method of RFC 1143, as a table.
 
-Each option has two sides: what we do (we say WILL or WONT, the peer DO or DONT) and what the peer does (the other
-way round). Both sides follow the one table below; a pair that is not listed is our own mistake. The table's property,
-whatever the peer says and in whatever order: no loop of answers, and both ends agree in the end.
+Each option has two sides: what we do (we say WILL or WONT, the peer says DO or DONT) and what the peer does (the other
+way round). Both sides follow the one table below; a pair that is not listed is the caller's mistake. Whatever the peer
+says, and in whatever order, the table leads to no loop of answers, and both ends agree in the end.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from rfc2217.telnet import Negotiation, Option, TelnetCode
 
 
 class Side(Enum):
-    """Whose use of an option is meant."""
+    """The end whose use of an option is meant."""
 
     OURS = auto()
     THEIRS = auto()
 
 
 class State(Enum):
-    """Where one side of an option stands (RFC 1143, section 7; `OPPOSITE` is its queue bit)."""
+    """The state of one side of an option (RFC 1143, section 7; `OPPOSITE` is its queue bit)."""
 
     NO = auto()
     YES = auto()
@@ -33,16 +33,16 @@ class State(Enum):
 
 
 class Input(Enum):
-    """What happens to one side of an option."""
+    """The inputs of the table, which change one side of an option."""
 
     ENABLE = auto()
-    """We want it on."""
+    """The caller wants the option on."""
     DISABLE = auto()
-    """We want it off."""
+    """The caller wants the option off."""
     YES = auto()
-    """WILL or DO was received, for an option we are willing to have."""
+    """WILL or DO was received for a welcome option."""
     UNWELCOME = auto()
-    """WILL or DO was received, for an option we do not have; such an option never leaves `State.NO`."""
+    """WILL or DO was received for an option that is not welcome; it never leaves `State.NO`."""
     NO = auto()
     """WONT or DONT was received."""
 
@@ -68,7 +68,7 @@ TRANSITIONS: dict[tuple[State, Input], tuple[State, bool | None]] = {
     (State.WANT_YES_OPPOSITE, Input.YES): (State.WANT_NO, False),
     (State.WANT_YES_OPPOSITE, Input.NO): (State.NO, None),
 }
-"""State and input -> next state, and whether to say yes (WILL, DO), no (WONT, DONT) or nothing."""
+"""For each state and input the next state, and what to answer: True is WILL or DO, False is WONT or DONT."""
 
 _RECEIVED = {
     TelnetCode.DO: (Side.OURS, True),
@@ -85,25 +85,25 @@ _SAY = {
 
 
 class Negotiator:
-    """The state of all options of one connection; `welcome` are those we are willing to have, on both sides."""
+    """The state of all options of one connection; the `welcome` ones may be switched on, on both sides."""
 
     def __init__(self, welcome: Collection[Option]) -> None:
         self._states = {(side, option): State.NO for side in Side for option in welcome}
 
     def state(self, side: Side, option: Option) -> State:
-        """Tell where one side of an option stands."""
+        """Return the state of one side of an option."""
         return self._states.get((side, option), State.NO)
 
     def enable(self, side: Side, option: Option) -> Negotiation | None:
-        """Ask for a welcome option; send what comes back."""
+        """Ask for a welcome option. The caller sends what this returns."""
         return self._step(side, option, Input.ENABLE)
 
     def disable(self, side: Side, option: Option) -> Negotiation | None:
-        """Ask for the end of a welcome option; send what comes back."""
+        """Ask for the end of a welcome option. The caller sends what this returns."""
         return self._step(side, option, Input.DISABLE)
 
     def receive(self, negotiation: Negotiation) -> Negotiation | None:
-        """Take what the peer said; send what comes back."""
+        """Take what the peer said. The caller sends what this returns."""
         side, positive = _RECEIVED[negotiation.verb]
         if not positive:
             what = Input.NO

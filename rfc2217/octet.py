@@ -1,4 +1,4 @@
-"""Code tables of one octet, in which a number that the standard left open survives."""
+"""Code tables of one octet, in which a number that the standard does not define is kept as it is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Self
 
 
 class Octet(IntEnum):
-    """Base of the code tables: a number from 0 to 255 without a name becomes the member `UNNAMED_<number>`."""
+    """The base of the code tables. A number from 0 to 255 without a name becomes the member `UNNAMED_<number>`."""
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:

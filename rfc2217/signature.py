@@ -1,15 +1,16 @@
-"""What our access server writes in its SIGNATURE, and how a client reads it.
+"""The text that the access server of this project puts into its SIGNATURE, and how a client reads it.
 
-RFC 2217 has no command for "the device is gone" or "somebody else has the port"; it has a free text that either end may
-send at any time and that every client may ignore. So the access server tells it there, in the form that HTTP made
-familiar:
+RFC 2217 has no command for "the device is gone" or "somebody else has the port". It has a free text that either end may
+send at any time and that every client may ignore. The access server uses it to tell the state of the device, in the
+form of HTTP's `Server` header:
 
     serial_host/1.0.0 (COM3; available)
     serial_host/1.0.0 (COM3; unavailable: access denied, another program has it open)
     serial_host/1.0.0 (COM3; busy: 172.18.240.9 is connected)
 
-The server sends it in answer to a request, and unasked when the state changes; `busy` comes right before it closes. A
-client that does not know this form sees the modem lines drop while the device is unavailable, as with a cable unplugged.
+The server sends it in answer to a request, and without one when the state changes; it sends `busy` right before it closes
+the connection. A client that does not know this form sees the modem lines drop while the device is unavailable, as if
+the cable were unplugged.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from rfc2217.com_port_option import Signature
 
 
 class DeviceState(StrEnum):
-    """What a client can expect of the com port."""
+    """The states of the com port that a client is told of."""
 
     AVAILABLE = "available"
     UNAVAILABLE = "unavailable"
-    """It is unplugged or cannot be opened; the connection stands, and `available` follows when it is back."""
+    """The device is unplugged or cannot be opened. The connection stands, and `available` follows when it is back."""
     BUSY = "busy"
-    """Another client has it; the connection is closed after this."""
+    """Another client has the device. The server closes the connection after this."""
 
 
 _FORM = re.compile(
@@ -41,15 +42,15 @@ _FORM = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class AccessServerSignature:
-    """A signature in our form: `str(…)` is its text."""
+    """A signature in the form above; `str(…)` returns its text."""
 
     product: str
     version: str
     device: str
-    """As its owner names it: `COM3`."""
+    """The name that the device has at the server: `COM3`."""
     state: DeviceState
     reason: str = ""
-    """Why it is not available, for people; "" if there is nothing to say."""
+    """Why the device is not available, as text for people; "" if there is no reason to tell."""
 
     def __str__(self) -> str:
         reason = f": {self.reason}" if self.reason else ""
@@ -57,7 +58,7 @@ class AccessServerSignature:
 
     @classmethod
     def parse(cls, signature: Signature) -> Self | None:
-        """Read a server's signature; None if it has another form, which says nothing about the device."""
+        """Return what a server's signature says; None if it has another form, which says nothing of the device."""
         match = _FORM.fullmatch(signature.text)
         if not match:
             return None

@@ -1,8 +1,8 @@
-"""Telnet's byte stream (RFC 854, RFC 855): data and commands told apart, in both directions.
+"""Telnet's byte stream (RFC 854, RFC 855): it tells data and commands apart, in both directions.
 
-It knows no role; what a negotiation or a subnegotiation means is decided in `negotiation` and `com_port_option`.
-Carriage returns are left alone, as BINARY transmission (RFC 856) wants it, also while BINARY is not agreed: a serial
-line has no end-of-line convention that telnet could translate.
+This module knows no role. What a negotiation or a subnegotiation means is decided in `negotiation` and
+`com_port_option`. Carriage returns are left alone, as BINARY transmission (RFC 856) wants it, even while BINARY is not
+agreed: a serial line has no end-of-line convention that telnet could translate.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ SUBNEGOTIATION_END = b"\xff\xf0"
 
 _LONG_RUN = IAC * 256
 _ESCAPED_LONG_RUN = IAC * 512
-"""Erased memory reads as 0xFF: long runs of it are common, and worth more than 8 ns for each octet."""
+"""Long runs of 0xFF are common, since erased memory reads as 0xFF. They are replaced as a whole, which is faster."""
 
 _ESCAPED_RUN = re.compile(rb"(?:[^\xff]++|\xff\xff)*+")
-"""As far as no lone IAC stands; possessive, so that it never backtracks."""
+"""Matches up to the first IAC that is not doubled. It is possessive, so that it never backtracks."""
 
 
 class TelnetCode(Octet):
-    """What may follow IAC (RFC 854, "TELNET COMMAND STRUCTURE")."""
+    """The codes that may follow IAC (RFC 854, "TELNET COMMAND STRUCTURE")."""
 
     SE = 240
     NOP = 241
@@ -61,14 +61,14 @@ class Option(Octet):
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Bytes of the serial line, with IAC unescaped; one stretch of them may come as several `Data`."""
+    """Bytes of the serial line, with IAC unescaped. Bytes that belong together may come as several `Data`."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class TelnetCommand:
-    """`IAC <code>` - a command of its own; `TelnetCode.BREAK` asks for a break on the line, others can be ignored."""
+    """`IAC <code>` - a single command. `TelnetCode.BREAK` asks for a break on the line; others can be ignored."""
 
     code: TelnetCode
 
@@ -83,7 +83,7 @@ class Negotiation:
 
 @dataclass(frozen=True, slots=True)
 class Subnegotiation:
-    """`IAC SB <option> <payload> IAC SE`, the payload with IAC unescaped."""
+    """`IAC SB <option> <payload> IAC SE`; `payload` has IAC unescaped."""
 
     option: Option
     payload: bytes
@@ -95,7 +95,7 @@ _VERBS = frozenset({TelnetCode.WILL, TelnetCode.WONT, TelnetCode.DO, TelnetCode.
 
 
 def encode_data(data: bytes) -> bytes:
-    """Escape IAC; without one in it, `data` itself comes back."""
+    """Return data with IAC escaped. Without an IAC in it, `data` itself is returned."""
     if IAC not in data:
         return data
     if _LONG_RUN not in data:
@@ -104,12 +104,12 @@ def encode_data(data: bytes) -> bytes:
 
 
 def _decode_data(data: bytes) -> bytes:
-    """Unescape IAC in data that has no lone one."""
+    """Return data with IAC unescaped; each IAC in it must be doubled."""
     return data.replace(ESCAPED_IAC, IAC)
 
 
 def encode_command(command: TelnetCommand | Negotiation | Subnegotiation) -> bytes:
-    """Give the bytes of a command as they travel."""
+    """Return the bytes of a command on the wire."""
     match command:
         case TelnetCommand():
             return bytes((TelnetCode.IAC, command.code))
@@ -127,17 +127,17 @@ def encode_command(command: TelnetCommand | Negotiation | Subnegotiation) -> byt
 class Decoder:
     """Splits a telnet stream that arrives in chunks of any size.
 
-    Between two chunks it keeps the beginning of one command at most, which is no longer than
-    `max_subnegotiation` octets (counted on the wire, between `IAC SB <option>` and `IAC SE`) and 6 more.
+    Between two chunks it keeps at most the beginning of one command, of `max_subnegotiation` octets (counted on the
+    wire, between `IAC SB <option>` and `IAC SE`) and 6 more.
     """
 
     def __init__(self, max_subnegotiation: int) -> None:
         self._max_subnegotiation = max_subnegotiation
         self.incomplete = b""
-        """The beginning of a command; while there is none, a chunk without IAC is data and need not be fed."""
+        """The beginning of a command. While it is b"", a chunk without IAC is data and need not be fed."""
 
     def feed(self, chunk: bytes) -> Iterator[Item]:
-        """Yield what is complete with this chunk; exhaust it before the next one.
+        """Yield what is complete with this chunk. Exhaust the iterator before feeding the next chunk.
 
         Raises:
             RemoteProtocolError: the peer's framing is broken, or a subnegotiation exceeds the bound.
@@ -159,7 +159,7 @@ class Decoder:
             data = _decode_data(chunk[after:position])
 
     def _command(self, chunk: bytes, position: int) -> tuple[Item | None, int]:
-        """Decode the command whose IAC stands at `position`; None while it is incomplete."""
+        """Return the command whose IAC is at `position` and where it ends; None while it is incomplete."""
         if position + 1 == len(chunk):
             return None, position
         code = TelnetCode(chunk[position + 1])
@@ -189,10 +189,10 @@ class Decoder:
 
 
 def _leading_data(chunk: bytes) -> tuple[bytes, int]:
-    """Give the data before the first command of a chunk, and where that command begins.
+    """Return the data before the first command of a chunk, and the position at which that command begins.
 
-    The two ways out before the last are for data dense with 0xFF, where unescaping the whole chunk is several times
-    faster than the regular expression.
+    The first two `return` statements are for data with many 0xFF in it: unescaping the whole chunk is several times
+    faster than the regular expression there.
     """
     parts = chunk.split(_ESCAPED_LONG_RUN)
     unescaped = [part.replace(ESCAPED_IAC, IAC) for part in parts]

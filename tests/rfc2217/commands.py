@@ -14,6 +14,7 @@ from rfc2217 import (
     FlowControlSuspend,
     LineState,
     ModemState,
+    Negotiation,
     NotifyLineState,
     NotifyModemState,
     Parity,
@@ -28,6 +29,7 @@ from rfc2217 import (
     SetStopSize,
     Signature,
     StopSize,
+    Subnegotiation,
 )
 
 COMMANDS: tuple[ComPortCommand, ...] = (
@@ -62,14 +64,23 @@ def merged(events: Iterable[Event]) -> list[Event]:
     return result
 
 
+def received(connection: Connection, data: bytes) -> list[Event]:
+    """Decode all of `data`, and return the events that ask for an action."""
+    return [
+        event
+        for event in connection.receive_data(data)
+        if not isinstance(event, Negotiation | Subnegotiation)
+    ]
+
+
 def exchange(one: Connection, other: Connection) -> tuple[list[Event], list[Event]]:
-    """Carry bytes between two connections until both are silent; give the events of each."""
+    """Carry bytes between two connections until both are silent; return the events of each."""
     events_of_one: list[Event] = []
     events_of_other: list[Event] = []
     for _ in range(10):
         to_other, to_one = one.data_to_send(), other.data_to_send()
         if not to_other and not to_one:
             return merged(events_of_one), merged(events_of_other)
-        events_of_other += other.receive_data(to_other)
-        events_of_one += one.receive_data(to_one)
+        events_of_other += received(other, to_other)
+        events_of_one += received(one, to_one)
     raise AssertionError("the two connections never fall silent")

@@ -32,7 +32,7 @@ from rfc2217 import (
 )
 from rfc2217.com_port_option import encode
 from rfc2217.telnet import Option, Subnegotiation, encode_command
-from tests.rfc2217.commands import COMMANDS, exchange
+from tests.rfc2217.commands import COMMANDS, exchange, received
 
 REQUESTS = [c for c in COMMANDS if c.ANSWERED and not (isinstance(c, Signature) and c.text)]
 
@@ -60,26 +60,53 @@ def test_either_end_may_begin(starting: set[Role]) -> None:
     assert (client.agreed, server.agreed) == (True, True)
 
 
-@pytest.mark.parametrize("role", Role)
-def test_both_ends_offer_binary_in_both_directions_from_the_start(role: Role) -> None:
-    end = Connection(role)
-    end.start()
-    offered = end.data_to_send()
+def test_an_access_server_offers_binary_in_both_directions_from_the_start() -> None:
+    server = Connection(Role.ACCESS_SERVER)
+    server.start()
+    offered = server.data_to_send()
     assert b"\xff\xfb\x00" in offered
     assert b"\xff\xfd\x00" in offered
     with pytest.raises(LocalProtocolError, match="started already"):
-        end.start()
+        server.start()
+
+
+WILL_COM_PORT, WILL_BINARY, WILL_SGA = b"\xff\xfb\x2c", b"\xff\xfb\x00", b"\xff\xfb\x03"
+DO_COM_PORT, DO_BINARY, DO_SGA = b"\xff\xfd\x2c", b"\xff\xfd\x00", b"\xff\xfd\x03"
+DONT_BINARY = b"\xff\xfe\x00"
+
+
+@pytest.mark.parametrize("answer", [DO_COM_PORT, DO_COM_PORT + DONT_BINARY])
+def test_a_client_says_nothing_but_will_to_a_peer_that_may_not_know_more(answer: bytes) -> None:
+    client = Connection(Role.CLIENT)
+    client.start()
+    assert client.data_to_send() == WILL_COM_PORT + WILL_BINARY
+    assert received(client, answer) == [ComPortAgreed()]
+    assert client.data_to_send() == b""
+
+
+@pytest.mark.parametrize(("answer", "says"), [(DO_BINARY, b""), (WILL_BINARY, DO_BINARY)])
+def test_a_client_asks_a_peer_that_knows_telnet_for_binary_in_both_directions(
+    answer: bytes, says: bytes
+) -> None:
+    client = Connection(Role.CLIENT)
+    client.start()
+    client.data_to_send()
+    received(client, answer)
+    asked = client.data_to_send()
+    assert asked == says + (b"" if says else DO_BINARY) + WILL_SGA + DO_SGA
+    received(client, answer)
+    assert client.data_to_send() == b""
 
 
 def test_starting_after_the_peer_does_not_ask_twice() -> None:
     client, server = Connection(Role.CLIENT), Connection(Role.ACCESS_SERVER)
     client.start()
-    assert server.receive_data(client.data_to_send()) == [ComPortAgreed()]
+    assert received(server, client.data_to_send()) == [ComPortAgreed()]
     agreement = server.data_to_send()
     server.start()
-    assert server.data_to_send() == b""
-    assert client.receive_data(agreement) == [ComPortAgreed()]
-    assert client.data_to_send() == b""
+    assert server.data_to_send() == WILL_BINARY + WILL_SGA + DO_SGA
+    assert received(client, agreement) == [ComPortAgreed()]
+    assert client.data_to_send() == DO_BINARY + WILL_SGA + DO_SGA
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=str)
@@ -166,10 +193,10 @@ def test_no_command_before_the_option_is_agreed(command: ComPortCommand) -> None
     client = Connection(Role.CLIENT)
     client.start()
     client.data_to_send()
-    with pytest.raises(LocalProtocolError, match="before the com port option is agreed"):
+    with pytest.raises(LocalProtocolError, match="before the com port option was agreed"):
         client.send(command)
     assert client.data_to_send() == b""
-    assert client.receive_data(wire(command, Role.ACCESS_SERVER)) == []
+    assert received(client, wire(command, Role.ACCESS_SERVER)) == []
 
 
 def test_data_and_settings_keep_their_order() -> None:
@@ -190,12 +217,12 @@ def test_every_split_of_a_conversation_gives_the_same_events() -> None:
         client.send_data(b"\xff.")
         client.send(command)
     stream = client.data_to_send()
-    expected = server.receive_data(stream)
+    expected = received(server, stream)
     assert [event for event in expected if not isinstance(event, Data)] == list(COMMANDS)
     for size in (1, 2, 3, 4, 6, 9, 11):
         _, other = agreed_pair()
         events = [
-            event for i in range(0, len(stream), size) for event in other.receive_data(stream[i : i + size])
+            event for i in range(0, len(stream), size) for event in received(other, stream[i : i + size])
         ]
         assert [event for event in events if not isinstance(event, Data)] == list(COMMANDS)
         assert b"".join(event.data for event in events if isinstance(event, Data)) == b"\xff." * len(COMMANDS)
@@ -207,7 +234,7 @@ def test_plain_data_passes_without_a_copy() -> None:
     data = b"x" * 4096
     client.send_data(data)
     assert client.data_to_send() is data
-    (event,) = server.receive_data(data)
+    (event,) = received(server, data)
     assert isinstance(event, Data)
     assert event.data is data
 
@@ -216,9 +243,9 @@ def test_plain_is_what_needs_no_decoding() -> None:
     _, server = agreed_pair()
     assert server.is_plain(b"plain")
     assert not server.is_plain(b"pl\xffin")
-    assert server.receive_data(b"begin \xff\xfa\x2c\x01") == [Data(b"begin ")]
+    assert received(server, b"begin \xff\xfa\x2c\x01") == [Data(b"begin ")]
     assert not server.is_plain(b"\0\0\x25\x80")
-    assert server.receive_data(b"\0\0\x25\x80\xff\xf0") == [SetBaudRate(9600)]
+    assert received(server, b"\0\0\x25\x80\xff\xf0") == [SetBaudRate(9600)]
     assert server.is_plain(b"plain again")
 
 
@@ -239,16 +266,16 @@ def test_suspended_until_resumed() -> None:
 def test_a_peer_without_the_option_refuses(word: bytes) -> None:
     client = Connection(Role.CLIENT)
     client.start()
-    assert client.receive_data(b"login: " + word) == [Data(b"login: "), ComPortRefused()]
+    assert received(client, b"login: " + word) == [Data(b"login: "), ComPortRefused()]
     assert client.agreed is False
-    assert client.receive_data(word) == []
+    assert received(client, word) == []
 
 
 def test_a_plain_telnet_client_refuses_and_gets_its_data_through() -> None:
     server = Connection(Role.ACCESS_SERVER)
     server.start()
     server.data_to_send()
-    assert server.receive_data(b"\xff\xfd\x01\xff\xfc\x2c\xff\xfe\x2chello") == [
+    assert received(server, b"\xff\xfd\x01\xff\xfc\x2c\xff\xfe\x2chello") == [
         ComPortRefused(),
         Data(b"hello"),
     ]
@@ -259,15 +286,15 @@ def test_taking_the_option_back_forgets_what_was_pending() -> None:
     client, server = agreed_pair()
     client.send(SetBaudRate(9600))
     exchange(client, server)
-    assert server.receive_data(b"\xff\xfc\x2c\xff\xfe\x2c") == [ComPortRefused()]
+    assert received(server, b"\xff\xfc\x2c\xff\xfe\x2c") == [ComPortRefused()]
     assert server.unanswered == ()
-    with pytest.raises(LocalProtocolError, match="before the com port option is agreed"):
+    with pytest.raises(LocalProtocolError, match="before the com port option was agreed"):
         server.send(SetBaudRate(9600))
 
 
 def test_unrecognized_commands_are_shown_and_owe_nothing() -> None:
     _, server = agreed_pair()
-    assert server.receive_data(b"\xff\xfa\x2c\x63ab\xff\xf0\xff\xfa\x2c\x01\x00\xff\xf0") == [
+    assert received(server, b"\xff\xfa\x2c\x63ab\xff\xf0\xff\xfa\x2c\x01\x00\xff\xf0") == [
         UnrecognizedCommand(b"\x63ab"),
         UnrecognizedCommand(b"\x01\x00"),
     ]
@@ -276,23 +303,111 @@ def test_unrecognized_commands_are_shown_and_owe_nothing() -> None:
 
 def test_subnegotiations_of_other_options_are_ignored() -> None:
     _, server = agreed_pair()
-    assert server.receive_data(b"\xff\xfa\x18\x01\xff\xf0x") == [Data(b"x")]
+    assert received(server, b"\xff\xfa\x18\x01\xff\xf0x") == [Data(b"x")]
 
 
-def test_a_flood_of_requests_is_their_mistake() -> None:
+def test_any_number_of_requests_may_come_at_once_if_they_are_answered_as_they_come() -> None:
     _, server = agreed_pair(max_pending=3)
-    flood = [SetBaudRate(9600), SetParity(Parity.ODD), SetBaudRate(0), SetBaudRate(1), Signature()]
-    events = server.receive_data(b"x" + b"".join(wire(command, Role.CLIENT) for command in flood))
-    reason = "more than 3 requests without waiting for an answer"
-    assert events == [Data(b"x"), *flood[:3], PeerFailed(reason)]
-    assert server.receive_data(b"y") == []
+    requests = [SetBaudRate(number) for number in range(1000)]
+    seen = []
+    for request in server.receive_data(b"".join(wire(request, Role.CLIENT) for request in requests)):
+        assert isinstance(request, SetBaudRate)
+        seen.append(request)
+        server.send(request)
+    assert seen == requests
+    assert received(server, b"x") == [Data(b"x")]
+
+
+def test_requests_beyond_those_that_wait_for_an_answer_already_are_the_peers_mistake() -> None:
+    _, server = agreed_pair(max_pending=3)
+    flood: list[ComPortCommand] = [SetBaudRate(9600), SetParity(Parity.ODD), SetBaudRate(0), SetBaudRate(1)]
+    assert received(server, b"".join(wire(command, Role.CLIENT) for command in flood)) == flood
+    assert received(server, b"") == []
+    assert received(server, b"x") == [PeerFailed("more than 3 requests are without an answer")]
+    assert received(server, b"y") == []
+    assert not server.is_plain(b"y")
+
+
+def test_events_that_were_not_taken_come_with_the_next_call() -> None:
+    client, server = agreed_pair()
+    client.send_data(b"one")
+    client.send(SetBaudRate(1))
+    client.send_data(b"two")
+    client.send(SetBaudRate(2))
+    events = server.receive_data(client.data_to_send())
+    assert [next(events), next(events)] == [Data(b"one"), SetBaudRate(1)]
+    assert server.unanswered == (SetBaudRate(1),)
+    assert not server.is_plain(b"three")
+    assert received(server, b"three") == [Data(b"two"), SetBaudRate(2), Data(b"three")]
+    assert server.is_plain(b"four")
+
+
+def test_a_failure_comes_after_the_events_that_were_not_taken_before_it() -> None:
+    client, server = agreed_pair(max_pending=1)
+    for number in range(1, 4):
+        server.receive_data(wire(SetBaudRate(number), Role.CLIENT))
+    events = server.receive_data(b"".join(wire(SetBaudRate(number), Role.CLIENT) for number in range(4, 7)))
+    assert [next(events) for _ in range(4)] == [SetBaudRate(number) for number in range(1, 5)]
+    assert received(server, b"x") == [
+        SetBaudRate(5),
+        SetBaudRate(6),
+        PeerFailed("more than 1 requests are without an answer"),
+    ]
+    assert received(client, b"y") == [Data(b"y")]
+
+
+def test_each_item_of_the_stream_gives_one_event() -> None:
+    """So a caller that counts events bounds its work, even if the peer sends what asks for no action."""
+    _, server = agreed_pair()
+    nothing = b"\xff\xfd\x63" + b"\xff\xfa\x18\x01\xff\xf0" + b"\xff\xf1"
+    assert len(list(server.receive_data(nothing * 10))) == 30
+
+
+def test_what_waits_to_be_sent_is_counted() -> None:
+    client, server = agreed_pair()
+    assert (client.queued, server.queued) == (0, 0)
+    list(server.receive_data(b"\xff\xfd\x63" * 100))
+    assert server.queued == 300
+    server.send_data(b"\xff")
+    assert server.queued == 302
+    assert len(server.data_to_send()) == 302
+    assert server.queued == 0
+    client.send(SetBaudRate(1))
+    assert client.queued == len(wire(SetBaudRate(1), Role.CLIENT)) == len(client.data_to_send())
+
+
+def test_a_request_that_is_forgotten_is_awaited_no_longer() -> None:
+    client, server = agreed_pair()
+    first, second = SetControl(Control.DTR_ON), SetControl(Control.DTR_ON)
+    client.send(first)
+    client.send(second)
+    client.forget(second)
+    assert client.awaited == (first,)
+    assert client.awaited[0] is first
+    client.forget(first)
+    exchange(client, server)
+    server.send(SetControl(Control.DTR_ON))
+    assert exchange(client, server) == ([SetControl(Control.DTR_ON)], [])
+
+
+def test_an_echo_is_no_answer() -> None:
+    """A raw server with a device that echoes must not look like an access server."""
+    client = Connection(Role.CLIENT)
+    client.start()
+    events = []
+    for _ in range(10):
+        events += received(client, client.data_to_send())
+        if client.agreed and not client.awaited:
+            client.send(SetBaudRate())
+    assert client.awaited == (SetBaudRate(),)
+    assert SetBaudRate() not in events
 
 
 def test_a_peer_that_never_answers_is_noticed_by_the_sender() -> None:
     client, server = agreed_pair(max_pending=3)
     for _ in range(3):
         client.send(SetModemStateMask(ModemState(255)))
-    with pytest.raises(LocalProtocolError, match="the peer left 3 requests without an answer"):
+    with pytest.raises(LocalProtocolError, match="the peer has left 3 requests without an answer"):
         client.send(SetBaudRate())
     exchange(client, server)
     assert len(server.unanswered) == 3
@@ -300,15 +415,13 @@ def test_a_peer_that_never_answers_is_noticed_by_the_sender() -> None:
 
 def test_what_came_before_a_framing_error_is_not_lost() -> None:
     client, _ = agreed_pair()
-    events = client.receive_data(
-        b"data" + wire(SetBaudRate(300), Role.ACCESS_SERVER) + b"\xff\xfa\x2c\x65\xffA"
-    )
+    events = received(client, b"data" + wire(SetBaudRate(300), Role.ACCESS_SERVER) + b"\xff\xfa\x2c\x65\xffA")
     reason = "IAC 65 inside a subnegotiation of telnet option 44, expected IAC SE"
     assert events == [Data(b"data"), SetBaudRate(300), PeerFailed(reason)]
 
 
 def test_the_bound_of_a_subnegotiation_is_an_argument() -> None:
     long = wire(Signature("x" * 100), Role.ACCESS_SERVER)
-    assert agreed_pair(max_subnegotiation=101)[0].receive_data(long) == [Signature("x" * 100)]
-    [failure] = agreed_pair(max_subnegotiation=100)[0].receive_data(long)
+    assert received(agreed_pair(max_subnegotiation=101)[0], long) == [Signature("x" * 100)]
+    [failure] = received(agreed_pair(max_subnegotiation=100)[0], long)
     assert failure == PeerFailed("subnegotiation of telnet option 44 is longer than 100 octets")

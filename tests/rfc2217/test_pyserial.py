@@ -50,7 +50,7 @@ def written_by_us(recorded: bytes, sender: Role) -> bytes:
             stream += encode_data(item.data)
         elif isinstance(item, Subnegotiation):
             connection = Connection(sender.peer)
-            (_, command) = connection.receive_data(b"\xff\xfb\x2c\xff\xfd\x2c" + encode_command(item))
+            *_, command = connection.receive_data(b"\xff\xfb\x2c\xff\xfd\x2c" + encode_command(item))
             assert isinstance(command, ComPortCommand), item
             stream += encode_command(Subnegotiation(item.option, encode(command, sender)))
         else:

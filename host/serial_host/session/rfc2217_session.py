@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 
 import serial_host
@@ -221,7 +221,7 @@ class Rfc2217Session(Session):
 
     # What the client says, one after the other.
 
-    def _take(self, events: list[Event] | list[_DevicePresent]) -> None:
+    def _take(self, events: Iterable[Event | _DevicePresent]) -> None:
         self._events.extend(events)
         if self._work is None:
             self._act()

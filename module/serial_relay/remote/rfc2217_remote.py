@@ -11,6 +11,7 @@ import asyncio
 import logging
 import socket
 import time
+from collections.abc import Iterator
 from typing import Protocol
 
 import rfc2217
@@ -213,7 +214,7 @@ class Rfc2217Remote:
 
     # What the host said.
 
-    def _act_on(self, events: list[Event]) -> None:
+    def _act_on(self, events: Iterator[Event]) -> None:
         only_data = True
         for event in events:
             if isinstance(event, Data):
