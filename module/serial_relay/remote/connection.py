@@ -59,10 +59,14 @@ def explain(error: OSError, address: str) -> RemoteError:
                 f"{address} refused the connection: does the serial server run there and listen on this port?",
             )
         case errno.EHOSTUNREACH | errno.ENETUNREACH | errno.ENETDOWN | errno.EHOSTDOWN | errno.EADDRNOTAVAIL:
-            return RemoteError(ErrorCode.HOST_UNREACHABLE, f"no way to {address}: {os.strerror(error.errno)}")
+            return RemoteError(
+                ErrorCode.HOST_UNREACHABLE, f"cannot reach {address}: {os.strerror(error.errno)}"
+            )
         case errno.ETIMEDOUT:
             return RemoteError(ErrorCode.TIMED_OUT, f"{address} does not answer any more")
-        case errno.ECONNRESET | errno.EPIPE:
+        case errno.ECONNRESET | errno.EPIPE | errno.ECONNABORTED | errno.ENOTCONN:
+            # ENOTCONN: the connection was reset before anything else was done with the socket.
             return RemoteError(ErrorCode.RESET, f"{address} reset the connection")
         case _:
-            return RemoteError(ErrorCode.HOST_UNREACHABLE, f"{address}: {error.strerror or error}")
+            what = error.strerror or error
+            return RemoteError(ErrorCode.HOST_UNREACHABLE, f"cannot connect to {address}: {what}")

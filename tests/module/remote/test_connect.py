@@ -1,17 +1,24 @@
+"""Connection attempts to real sockets: addresses that answer, refuse, are slow or do not answer."""
+
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from serial_relay.remote.connect import connect
-from serial_relay.remote.connection import RemoteError
+from serial_relay.remote.connect import Address, connect, connect_to_one
+from serial_relay.remote.connection import RemoteError, explain
 from serial_relay.status import ErrorCode
+from tests.module.conditions import until
+from tests.module.conftest import open_descriptors
 from tests.module.serial_servers import echo, serving
 from tests.system.processes import free_port
 
@@ -83,15 +90,96 @@ async def test_a_name_that_cannot_be_one() -> None:
     assert failure.value.code is ErrorCode.NAME_RESOLUTION
 
 
-async def test_no_answer() -> None:
-    """A listener whose queue is full drops further SYNs, as a firewall does."""
+@contextmanager
+def silent(address: str, port: int) -> Iterator[socket.socket]:
+    """A listener whose queue is full: it drops further SYNs, as a firewall does, until a connection is accepted."""
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
         listener.listen(0)
-        address = listener.getsockname()
-        with (
-            socket.create_connection(address),
-            pytest.raises(RemoteError, match="no answer from") as failure,
-        ):
-            await connect(asyncio.get_running_loop(), "127.0.0.1", address[1])
+        with socket.create_connection((address, port)):
+            yield listener
+
+
+def accept_one(listener: socket.socket) -> None:
+    listener.accept()[0].close()
+
+
+def ipv4(port: int, *hosts: str) -> list[tuple[int, Address]]:
+    return [(socket.AF_INET, (host, port)) for host in hosts]
+
+
+async def test_no_answer() -> None:
+    port = free_port()
+    with silent("127.0.0.1", port), pytest.raises(RemoteError, match="no answer from") as failure:
+        await connect(asyncio.get_running_loop(), "127.0.0.1", port)
     assert failure.value.code is ErrorCode.TIMED_OUT
+
+
+async def test_an_address_that_does_not_answer_does_not_keep_the_next_one_waiting_for_long() -> None:
+    async with serving(echo) as server:
+        with silent("127.0.0.2", server.port), silent("127.0.0.3", server.port):
+            addresses = ipv4(server.port, "127.0.0.2", "127.0.0.3", "127.0.0.1")
+            async with asyncio.timeout(2.5):
+                connection, address = await connect_to_one(asyncio.get_running_loop(), addresses)
+        assert address == f"127.0.0.1:{server.port}"
+        connection.close()
+
+
+async def test_an_address_that_answers_late_is_waited_for_when_no_other_answers() -> None:
+    """It answers the second SYN, which the kernel sends after 1 s."""
+    port = free_port()
+    loop = asyncio.get_running_loop()
+    with silent("127.0.0.2", port) as slow, silent("127.0.0.3", port), silent("127.0.0.4", port):
+        loop.call_later(0.9, accept_one, slow)
+        connection, address = await connect_to_one(loop, ipv4(port, "127.0.0.2", "127.0.0.3", "127.0.0.4"))
+        assert address == f"127.0.0.2:{port}"
+        connection.close()
+
+
+async def test_a_server_with_two_addresses_gets_one_connection() -> None:
+    """The server may let a second connection replace the first."""
+    async with serving(echo) as server:
+        connection, _ = await connect_to_one(
+            asyncio.get_running_loop(), ipv4(server.port, "127.0.0.1", "127.0.0.1")
+        )
+        await asyncio.sleep(0.7)
+        assert server.accepted == 1
+        connection.close()
+
+
+async def test_of_several_failures_the_most_telling_is_reported_and_all_are_named() -> None:
+    port = free_port()
+    addresses = [*ipv4(port, "127.0.0.2", "127.0.0.1"), (socket.AF_INET6, ("fe80::1", port, 0, 0))]
+    with silent("127.0.0.2", port), pytest.raises(RemoteError) as failure:
+        await connect_to_one(asyncio.get_running_loop(), addresses)
+    assert failure.value.code is ErrorCode.CONNECTION_REFUSED
+    text = str(failure.value)
+    assert text.startswith(f"127.0.0.1:{port} refused the connection")
+    assert f"also tried 127.0.0.2:{port} (timedOut), [fe80::1]:{port} (hostUnreachable)" in text
+
+
+async def test_of_a_name_with_very_many_addresses_some_are_tried() -> None:
+    port = free_port()
+    with pytest.raises(RemoteError, match="but not 84 more addresses") as failure:
+        await connect_to_one(
+            asyncio.get_running_loop(), ipv4(port, *(f"127.0.1.{number}" for number in range(100)))
+        )
+    assert str(failure.value).count("connectionRefused") == 15
+
+
+async def test_an_attempt_that_is_given_up_leaves_no_descriptor() -> None:
+    before = open_descriptors()
+    port = free_port()
+    loop = asyncio.get_running_loop()
+    with silent("127.0.0.2", port), silent("127.0.0.3", port):
+        attempt = loop.create_task(connect_to_one(loop, ipv4(port, "127.0.0.2", "127.0.0.3")))
+        await asyncio.sleep(0.7)
+        attempt.cancel()
+        await asyncio.wait({attempt})
+    await until(lambda: open_descriptors() <= before)
+
+
+@pytest.mark.parametrize("number", [errno.ENOTCONN, errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED])
+def test_a_connection_that_is_gone_was_reset(number: int) -> None:
+    assert explain(OSError(number, os.strerror(number)), "10.0.0.1:5002").code is ErrorCode.RESET
