@@ -19,6 +19,7 @@ if sys.platform == "win32":
         "com_port/test_com_port.py",
         "control/test_control.py",
         "serving/test_half_open.py",
+        "session/test_hostile_clients.py",
         "session/test_refused.py",
         "session/test_rfc2217_clients.py",
         "session/test_rfc2217_session.py",

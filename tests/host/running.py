@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 import sys
 import threading
@@ -111,6 +112,15 @@ class RunningServer:
 
         return asyncio.run_coroutine_threadsafe(ask(), self._loop).result(PATIENCE)
 
+    def under_way(self) -> list[str]:
+        """Name the timers, callbacks and tasks that the event loop has now, except those that each look makes anew."""
+
+        async def look() -> list[str]:
+            timers = [repr(timer) for timer in self._loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
+            return timers + [repr(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+        return asyncio.run_coroutine_threadsafe(look(), self._loop).result(PATIENCE)
+
     def wait_taken(self, count: int) -> None:
         """Return when the server has taken so many bytes for the device."""
         until(lambda: self.status()["bytes_to_device"] == count)
@@ -182,6 +192,17 @@ class Client:
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
+
+    def flood(self, part: bytes, size: int) -> int:
+        """Send up to `size` bytes without reading any; returns how many were taken until the server took no more."""
+        data, sent = part * (size // len(part)), 0
+        self.socket.setblocking(False)
+        try:
+            while sent < len(data) and select.select([], [self.socket], [], 0.5)[1]:
+                sent += self.socket.send(data[sent : sent + 65536])
+        except (ConnectionResetError, BrokenPipeError):
+            pass
+        return sent
 
     def receive(self, count: int) -> bytes:
         """Return `count` bytes, or fewer when the connection ends before."""

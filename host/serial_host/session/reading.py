@@ -8,7 +8,9 @@ replaced cannot stop the device, whatever it does.
     REFUSED            client      when a refused client has sent enough     never
     DEVICE_SLOW        client      more than WRITE_HIGH bytes wait for the   when the driver has taken all of them
                                    driver
-    WORKING            client      a command takes time                      when it and those behind it are done
+    WORKING            client      commands wait, or one takes time          when all of them are done
+    ANSWERS_UNREAD     client      more than ANSWERS_BOUND bytes wait for    when the kernel has taken all of them
+                                   the client
     CLIENT_SLOW        device      more than DEVICE_BOUND bytes wait for     when the kernel has taken all of them
                                    the client
     CLIENT_SUSPENDED   device      FLOWCONTROL-SUSPEND                       FLOWCONTROL-RESUME
@@ -27,11 +29,12 @@ class Hold(Flag):
     REFUSED = auto()
     DEVICE_SLOW = auto()
     WORKING = auto()
+    ANSWERS_UNREAD = auto()
     CLIENT_SLOW = auto()
     CLIENT_SUSPENDED = auto()
 
 
-ON_CLIENT = Hold.STARTING | Hold.REFUSED | Hold.DEVICE_SLOW | Hold.WORKING
+ON_CLIENT = Hold.STARTING | Hold.REFUSED | Hold.DEVICE_SLOW | Hold.WORKING | Hold.ANSWERS_UNREAD
 """While any of these stands, nothing is read from the client."""
 
 ON_DEVICE = Hold.CLIENT_SLOW | Hold.CLIENT_SUSPENDED

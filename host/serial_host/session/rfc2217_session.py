@@ -30,7 +30,6 @@ from rfc2217 import (
     FlowControlSuspend,
     LineState,
     LocalProtocolError,
-    ModemState,
     NotifyLineState,
     NotifyModemState,
     PeerFailed,
@@ -48,27 +47,31 @@ from rfc2217 import (
     TelnetCode,
     TelnetCommand,
 )
-from serial_host.com_port.port import ComPort
+from serial_host.com_port.port import DEVICE_BOUND, ComPort
 from serial_host.config import Address, PortConfig
-from serial_host.line import LineErrors, LineSettings, ModemLines
+from serial_host.line import LineSettings, ModemLines
 from serial_host.session.com_port_commands import (
     NOTIFIED_LINE_STATES,
     LineCommand,
     line_answer,
-    line_notification,
-    modem_notification,
-    modem_state,
     wanted_line,
 )
 from serial_host.session.controlled_port import ControlledPort
+from serial_host.session.line_watch import LineWatch
 from serial_host.session.reading import Hold
 from serial_host.session.session import Session, SessionOwner
 
-POLL_SECONDS = 0.02
-"""Between two looks at the modem lines and error counts, while a client wants to know of them."""
-
 SUSPEND_SECONDS = 0.5
 """How long the device takes nothing before the client is asked to be silent, so that it does not take us for dead."""
+
+EVENTS_A_TURN = 64
+"""So many of one client's commands are carried out in one turn of the event loop, in which every port waits for them."""
+
+ANSWERS_BOUND = 4 * DEVICE_BOUND
+"""While more bytes than this wait for the client, its commands wait. The device's bytes alone are fewer."""
+
+UNREAD_LIMIT = 8 * DEVICE_BOUND
+"""A client for whom more bytes than this wait is disconnected: it asked for silence and goes on asking questions."""
 
 REFUSAL_SECONDS = 1.0
 """So long a client that is refused has to agree to the com port option, without which it cannot be told why."""
@@ -104,16 +107,17 @@ class Rfc2217Session(Session):
 
         self._present: ComPort | None = None
         self._port = ControlledPort(config.line, log, dtr=config.dtr, rts=config.rts)
-        self._modem_mask = ModemState(0xFF)
-        self._line_mask = LineState(0)
-        self._modem_lines = ModemLines()
-        self._line_errors = LineErrors()
-        self._poll: asyncio.TimerHandle | None = None
+        self._watched = LineWatch(self._port, self._may_notify, self._tell)
+        self._announcement_due = False
+        self._unsent = b""
+        """Answers that wait until the client does not ask for silence any more."""
 
         self._events: deque[Event | _DevicePresent] = deque()
         self._work: asyncio.Task[None] | None = None
+        self._next_turn: asyncio.Handle | None = None
         self._suspend: asyncio.TimerHandle | None = None
         self._suspended_client = False
+        self._refusal: asyncio.TimerHandle | None = None
         self._refusal_bytes = 0
 
     # What the connection says.
@@ -134,27 +138,40 @@ class Rfc2217Session(Session):
                 self.reading.hold(Hold.REFUSED)
         self._take(self._connection.receive_data(data))
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._work is not None:
-            self._work.cancel()
-        for timer in (self._poll, self._suspend):
-            if timer is not None:
-                timer.cancel()
-        if self._port.breaking:
-            self._port.set_break(on=False)
-        super().connection_lost(exc)
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._announcement_due:
+            self._announce(self._port.modem_lines())
+        if self.reading.holds & Hold.ANSWERS_UNREAD:
+            self.reading.release(Hold.ANSWERS_UNREAD)
+            self._act()
+
+    def _end(self, reason: str) -> None:
+        if not self.ended:
+            self._watched.stop()
+            for end in (self._work, self._next_turn, self._suspend, self._refusal):
+                if end is not None:
+                    end.cancel()
+            self._events.clear()
+            if self._port.breaking:
+                self._port.set_break(on=False)
+            self._port.detach()
+        super()._end(reason)
 
     # What the owner says.
 
     def send(self, data: bytes) -> None:
         self._connection.send_data(data)
-        self._flush()
+        if self._unsent or self._connection.suspended:
+            self._flush()
+        else:
+            self._transport.write(self._connection.data_to_send())
 
     def refuse(self, reason: str) -> None:
         self._refused = True
         self._state = self._signature(DeviceState.BUSY, reason)
         self.reading.release(Hold.STARTING)
-        asyncio.get_running_loop().call_later(REFUSAL_SECONDS, self.close, "refused")
+        self._refusal = asyncio.get_running_loop().call_later(REFUSAL_SECONDS, self.close, "refused")
 
     def device_present(self, port: ComPort) -> None:
         self._present = port
@@ -182,8 +199,9 @@ class Rfc2217Session(Session):
                 self._tell(FlowControlResume())
 
     def _suspend_client(self) -> None:
-        self._suspended_client = bool(self._connection.agreed)
-        self._tell(FlowControlSuspend())
+        if self._may_notify():
+            self._suspended_client = bool(self._connection.agreed)
+            self._tell(FlowControlSuspend())
 
     # What is said to the client.
 
@@ -192,12 +210,20 @@ class Rfc2217Session(Session):
 
     def _announce(self, lines: ModemLines) -> None:
         """Tell the state of the device and its lines, once both ends can speak of it and there is one."""
-        before, self._modem_lines = self._modem_lines, lines
-        if self._connection.agreed and self._state is not None:
+        self._announcement_due = not self._takes_more
+        if self._connection.agreed and self._state is not None and self._takes_more:
             self._connection.send(Signature(str(self._state)))
             if not self._refused:
-                self._connection.send(NotifyModemState(modem_state(lines, before)))
+                self._connection.send(NotifyModemState(self._watched.modem_state(lines)))
             self._flush()
+
+    @property
+    def _takes_more(self) -> bool:
+        """Whether what is said unasked reaches the client now, and does not wait behind what it does not read."""
+        return not self._connection.suspended and not self.reading.holds & Hold.CLIENT_SLOW
+
+    def _may_notify(self) -> bool:
+        return self._takes_more and self._work is None
 
     def _tell(self, command: ComPortCommand) -> None:
         if self._connection.agreed:
@@ -213,27 +239,48 @@ class Rfc2217Session(Session):
             self._log.debug("client %s gets no answer: %s", self.peer, error)
 
     def _flush(self) -> None:
-        # A suspended client gets neither data nor answers (RFC 2217, FLOWCONTROL-SUSPEND); both stay in the connection.
-        if not self._connection.suspended:
-            data = self._connection.data_to_send()
-            if data:
-                self._transport.write(data)
+        # A suspended client gets neither data nor answers (RFC 2217, FLOWCONTROL-SUSPEND).
+        self._unsent += self._connection.data_to_send()
+        if self._unsent and not self._connection.suspended and not self.ended:
+            data, self._unsent = self._unsent, b""
+            self._transport.write(data)
+        waiting = len(self._unsent) + self._transport.get_write_buffer_size()
+        if waiting > UNREAD_LIMIT:
+            self.abort(f"it asks for more and more and does not read the answers, {waiting} bytes of them")
+        elif waiting > ANSWERS_BOUND and not self._connection.suspended:
+            self.reading.hold(Hold.ANSWERS_UNREAD)
 
     # What the client says, one after the other.
 
     def _take(self, events: Iterable[Event | _DevicePresent]) -> None:
         self._events.extend(events)
-        if self._work is None:
-            self._act()
+        self._act()
 
     def _act(self) -> None:
-        while self._events and self._work is None:
+        """Carry out what waits, as far as nothing that takes time and no unread answers stand before it."""
+        for _ in range(EVENTS_A_TURN):
+            if not self._events or self._busy:
+                break
             work = self._act_on(self._events.popleft())
             if work is not None:
-                self.reading.hold(Hold.WORKING)
                 self._work = asyncio.create_task(work)
                 self._work.add_done_callback(self._worked)
+        else:
+            if self._next_turn is None and self._events:
+                self._next_turn = asyncio.get_running_loop().call_soon(self._act_on_the_rest)
         self._flush()
+        if self._events or self._busy:
+            self.reading.hold(Hold.WORKING)
+        else:
+            self.reading.release(Hold.WORKING)
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._work or self._next_turn or self.reading.holds & Hold.ANSWERS_UNREAD)
+
+    def _act_on_the_rest(self) -> None:
+        self._next_turn = None
+        self._act()
 
     def _worked(self, work: asyncio.Task[None]) -> None:
         self._work = None
@@ -245,8 +292,6 @@ class Rfc2217Session(Session):
             self.abort("a command failed")
             return
         self._act()
-        if self._work is None:
-            self.reading.release(Hold.WORKING)
 
     def _act_on(self, event: Event | _DevicePresent) -> Coroutine[None, None, None] | None:
         """Act at once, or give what must be awaited before the next event is looked at."""
@@ -276,9 +321,10 @@ class Rfc2217Session(Session):
             case ComPortAgreed():
                 self._follow_suspension()
                 self._announce(self._port.modem_lines())
-                self._poll_lines()
+                self._watched.start()
             case ComPortRefused():
                 self._follow_suspension()
+                self._watched.stop()
                 self._log.info(
                     "client %s has no com port option: its bytes pass, its settings cannot", self.peer
                 )
@@ -293,6 +339,8 @@ class Rfc2217Session(Session):
             self.reading.hold(Hold.CLIENT_SUSPENDED)
         else:
             self.reading.release(Hold.CLIENT_SUSPENDED)
+            if self._announcement_due:
+                self._announce(self._port.modem_lines())
 
     def _answer(self, command: ComPortCommand) -> None:
         """Answer what needs neither the line nor its driver's patience."""
@@ -304,15 +352,14 @@ class Rfc2217Session(Session):
             case Signature(text):
                 self._log.info("client %s is %.80r", self.peer, text)
             case SetModemStateMask(mask):
-                self._modem_mask = mask
+                self._watched.modem_mask = mask
                 self._reply(command)
             case SetLineStateMask(mask):
-                self._line_mask = mask & NOTIFIED_LINE_STATES
-                self._line_errors = self._port.line_errors()
-                self._reply(SetLineStateMask(self._line_mask))
+                self._watched.line_mask = mask & NOTIFIED_LINE_STATES
+                self._watched.forget_errors()
+                self._reply(SetLineStateMask(self._watched.line_mask))
             case NotifyModemState():
-                before, self._modem_lines = self._modem_lines, self._port.modem_lines()
-                self._reply(NotifyModemState(modem_state(self._modem_lines, before)))
+                self._reply(NotifyModemState(self._watched.modem_state(self._port.modem_lines())))
             case NotifyLineState():
                 self._reply(NotifyLineState(LineState(0)))
             case PurgeData(what):
@@ -374,27 +421,6 @@ class Rfc2217Session(Session):
     async def _restore(self, port: ComPort) -> None:
         """Give a port that is there (again) the client's settings, then tell the client that it is there."""
         if port is self._present and await self._port.attach(port):
-            self._line_errors = self._port.line_errors()
+            self._watched.forget_errors()
             self._state = self._signature(DeviceState.AVAILABLE)
             self._announce(self._port.modem_lines())
-
-    # What the device does by itself.
-
-    def _poll_lines(self) -> None:
-        self._poll = asyncio.get_running_loop().call_later(POLL_SECONDS, self._poll_lines)
-        if not self._port.present or self._connection.suspended or self._work is not None:
-            return
-        if self._modem_mask:
-            lines = self._port.modem_lines()
-            if lines != self._modem_lines:
-                before, self._modem_lines = self._modem_lines, lines
-                modem = modem_notification(lines, before, self._modem_mask)
-                if modem is not None:
-                    self._tell(modem)
-        if self._line_mask:
-            errors = self._port.line_errors()
-            if errors != self._line_errors:
-                errors_before, self._line_errors = self._line_errors, errors
-                line = line_notification(errors, errors_before, self._line_mask)
-                if line is not None:
-                    self._tell(line)

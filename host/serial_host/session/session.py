@@ -19,6 +19,10 @@ from serial_host.plumbing.tcp_options import is_dead, reset_on_close
 from serial_host.session.reading import Hold, Reading
 
 WATCH_SECONDS = 1.0
+"""The time between two looks at whether the client's computer still answers."""
+
+CLOSE_SECONDS = 5.0
+"""The time that a client has to take what was sent to it before the connection was closed."""
 
 
 class SessionOwner(Protocol):
@@ -34,7 +38,7 @@ class SessionOwner(Protocol):
         """Count bytes that the client asked to be discarded."""
 
     def session_ended(self, session: Session, reason: str) -> None:
-        """Forget the session. Called once, also for a refused one."""
+        """Forget the session, which sends nothing and asks for nothing any more. Called once, also for a refused one."""
 
 
 class _Client:
@@ -77,8 +81,9 @@ class Session(asyncio.BufferedProtocol):
         self._buffer = memoryview(bytearray(READ_SIZE))
         self.reading: Reading
         """Whether this client and its device may be read; from `connection_made`."""
+        self.ended = False
+        """Whether the client is served no more; its connection may stand for some seconds after that."""
         self._client: _Client
-        self._reason: str | None = None
         self._transport: asyncio.Transport
         self._watch: asyncio.TimerHandle
 
@@ -139,26 +144,34 @@ class Session(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         # A client whose process died says no more than this, so a half-closed connection is not kept:
         # on a quiet line it would hold the port for ever.
-        self._reason = "closed by the client"
+        self.close("closed by the client")
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._end(f"lost: {exc}" if exc is not None else "closed")
         self._watch.cancel()
-        self.reading.leave()
-        reason = self._reason or (f"lost: {exc}" if exc is not None else "closed")
-        self._owner.session_ended(self, reason)
 
     def close(self, reason: str) -> None:
-        """Disconnect the client once it has all that was sent to it."""
-        self._reason = self._reason or reason
-        self._transport.close()
+        """Disconnect the client once it has all that was sent to it, or after `CLOSE_SECONDS`."""
+        if not self._transport.is_closing():
+            self._end(reason)
+            self._transport.close()
+            self._watch.cancel()
+            # A client that reads nothing would keep its connection for ever.
+            self._watch = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.abort, reason)
 
     def abort(self, reason: str) -> None:
         """Disconnect the client at once, with a reset, so that it learns of it whatever it was doing."""
-        self._reason = self._reason or reason
-        self.reading.leave()
+        self._end(reason)
         reset_on_close(cast("socket.socket", self._transport.get_extra_info("socket")))
         self._transport.abort()
+
+    def _end(self, reason: str) -> None:
+        """Let go of the device and leave the owner; whoever overrides this ends its timers and tasks."""
+        if not self.ended:
+            self.ended = True
+            self.reading.leave()
+            self._owner.session_ended(self, reason)
 
     def _watch_peer(self) -> None:
         # While reading is paused the loop does not look at the socket, so its death shows only here.

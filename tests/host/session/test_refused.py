@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import time
 
 import pytest
@@ -26,18 +25,6 @@ FLOODS = {
 }
 
 
-def flood(client: Client, part: bytes, size: int) -> int:
-    """Send up to `size` bytes without reading any; gives how many were taken until the server took no more."""
-    data, sent = part * (size // len(part)), 0
-    client.socket.setblocking(False)
-    try:
-        while sent < len(data) and select.select([], [client.socket], [], 0.5)[1]:
-            sent += client.socket.send(data[sent : sent + 65536])
-    except (ConnectionResetError, BrokenPipeError):
-        pass
-    return sent
-
-
 @pytest.mark.parametrize("part", FLOODS.values(), ids=FLOODS)
 def test_a_refused_client_that_floods_and_reads_nothing_stops_nothing_of_the_served_one(
     device: SerialDevice, tcp_port: int, part: bytes
@@ -49,7 +36,7 @@ def test_a_refused_client_that_floods_and_reads_nothing_stops_nothing_of_the_ser
             served.agree()
             with Client(tcp_port, source="127.0.0.2", receive_buffer=SOCKET_BUFFER) as refused:
                 until(lambda: server.status()["refused"] == 1)
-                flood(refused, part, 1_000_000)
+                refused.flood(part, 1_000_000)
                 # Until the server has long read what it reads of the flood, and has closed the connection.
                 for number in range(MESSAGES):
                     device.send(number.to_bytes(4, "big"))
@@ -70,4 +57,4 @@ def test_little_is_read_from_a_refused_client(tcp_port: int) -> None:
             served.agree()
             with Client(tcp_port, source="127.0.0.2") as refused:
                 until(lambda: server.status()["refused"] == 1)
-                assert flood(refused, b"x", 20_000_000) < 20_000_000
+                assert refused.flood(b"x", 20_000_000) < 20_000_000
