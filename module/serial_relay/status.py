@@ -6,7 +6,7 @@ Times are Unix seconds (`time.time()`), because people and the cloud read them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 
@@ -102,6 +102,14 @@ class Discarded:
     """From the application while there was no connection, or not acknowledged when it was lost."""
     overrun: int = 0
     """From the application beyond the 8 KB that `whileDisconnected: hold` keeps."""
+    flushed: int = 0
+    """From the device, on their way when an application discarded its input (`tcflush`; RFC 2217 only)."""
+    undelivered: int = 0
+    """From the device, received when the connection ended and not delivered any more."""
+
+
+DISCARD_REASONS = tuple(reason.name for reason in fields(Discarded))
+"""The reasons as the reported properties and the metrics spell them."""
 
 
 @dataclass(slots=True)

@@ -47,7 +47,7 @@ def everything(name: str) -> PortStatus:
         config_error=ConfigFault(f"serialPorts.{name}.tcpPort", "e" * 1000),
         bytes_to_device=2**60,
         bytes_from_device=2**60,
-        discarded=Discarded(2**60, 2**60, 2**60),
+        discarded=Discarded(2**60, 2**60, 2**60, 2**60, 2**60),
         line=ActualLine(115200, 8, "space", 1.5, "xonXoff"),
         modem=ModemState(cts=True, dsr=True, ri=True, cd=True),
         round_trip_seconds=0.001,

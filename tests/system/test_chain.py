@@ -45,7 +45,7 @@ def test_ten_megabytes_each_way_at_once(
     host.stop()
     status = relay.wait_for_status(NAME, state="retrying")
     assert status["bytesToDevice"] == status["bytesFromDevice"] == SIZE
-    assert status["bytesDiscarded"] == {"closed": 0, "disconnected": 0, "overrun": 0}
+    assert not any(status["bytesDiscarded"].values())
 
 
 @pytest.fixture

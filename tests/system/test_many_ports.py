@@ -87,4 +87,4 @@ def test_change_of_one_port_costs_the_others_no_byte(
     assert not any(worker.is_alive() for worker in workers)
     status = relay.wait_for_status("steady", state="connected")
     assert status["connects"] == 1
-    assert status["bytesDiscarded"] == {"closed": 0, "disconnected": 0, "overrun": 0}
+    assert not any(status["bytesDiscarded"].values())

@@ -77,7 +77,7 @@ def test_bytes_that_came_while_closed_are_discarded_and_counted(
     assert application.read(5) == b"fresh"
     listener.go_away()
     status = relay.wait_for_status(NAME, state="retrying")
-    assert status["bytesDiscarded"] == {"closed": 30000, "disconnected": 0, "overrun": 0}
+    assert {reason: count for reason, count in status["bytesDiscarded"].items() if count} == {"closed": 30000}
     assert status["bytesFromDevice"] == 30005
 
 

@@ -12,6 +12,13 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
+_LOOK_AGAIN = 1.0
+"""Seconds after a read until reading is registered with the loop anew.
+
+Each time that a socket has an error, uvloop calls the reader once and then no more (handles/poll.pyx, `_fatal_error`). If
+that call reads the last bytes before a reset, the reset itself would never show.
+"""
+
 READ_SIZE = 4096
 """Bytes read at once; with a `write` of the same size left over, what stands here is bounded by it."""
 
@@ -46,6 +53,8 @@ class ByteChannel:
         self._events = events
         self._reading = False
         self._unwritten = b""
+        self._looking_again: asyncio.TimerHandle | None = None
+        """Runs for 1 s after a read."""
 
     @property
     def reading(self) -> bool:
@@ -56,6 +65,10 @@ class ByteChannel:
     def unwritten(self) -> int:
         """Bytes that were given to `write` and not yet taken by the kernel."""
         return len(self._unwritten)
+
+    def deliver_to(self, deliver: Callable[[bytes], None]) -> None:
+        """Call another function with the bytes that are read from now on."""
+        self._deliver = deliver
 
     def resume_reading(self) -> None:
         """Deliver what arrives; calling it again does nothing."""
@@ -104,6 +117,9 @@ class ByteChannel:
 
     def stop(self) -> None:
         """Leave the descriptor alone from now on."""
+        if self._looking_again is not None:
+            self._looking_again.cancel()
+            self._looking_again = None
         self.pause_reading()
         self._loop.remove_writer(self._fd)
 
@@ -116,9 +132,17 @@ class ByteChannel:
             self._end(error)
             return
         if data:
+            if self._looking_again is None:
+                self._looking_again = self._loop.call_later(_LOOK_AGAIN, self._look_again)
             self._deliver(data)
         else:
             self._end(None)
+
+    def _look_again(self) -> None:
+        self._looking_again = None
+        if self._reading:
+            self._loop.remove_reader(self._fd)
+            self._loop.add_reader(self._fd, self._readable)
 
     def _writable(self) -> None:
         if self._unwritten:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from serial_relay.remote.connection import RemoteError
+from serial_relay.remote.connection import Losses, RemoteError
 from serial_relay.status import PortError, PortStatus, State
 
 log = logging.getLogger(__name__)
@@ -47,8 +47,10 @@ class Record:
         self.status.connects += 1
         self.set_state(State.CONNECTED)
 
-    def disconnected(self, lost: int) -> None:
-        """Record the end of a connection or attempt, with the number of bytes that the host has not acknowledged."""
-        self.status.discarded.disconnected += lost
+    def disconnected(self, losses: Losses) -> None:
+        """Record the end of a connection or attempt, with the bytes that are lost with it."""
+        self.status.discarded.disconnected += losses.to_device
+        self.status.discarded.undelivered += losses.from_device
+        self.status.bytes_from_device += losses.from_device
         self.status.remote_address = None
         self.status.line = self.status.modem = self.status.round_trip_seconds = None

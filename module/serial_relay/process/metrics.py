@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from serial_relay.status import PortStatus, State
+from serial_relay.status import DISCARD_REASONS, PortStatus, State
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ def _discarded(statuses: Mapping[str, PortStatus]) -> Metric:
         "serial_relay_port_discarded_bytes", "Bytes that were not delivered", labels=["port", "reason"]
     )
     for port, status in statuses.items():
-        for reason in ("closed", "disconnected", "overrun"):
+        for reason in DISCARD_REASONS:
             family.add_metric([port, reason], getattr(status.discarded, reason))
     return family
 

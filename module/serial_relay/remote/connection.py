@@ -1,12 +1,17 @@
-"""What a connection to a serial server is for the rest of the program, and why there is none."""
+"""What a connection to a serial server is for the rest of the program, and the reasons for having none."""
 
 from __future__ import annotations
 
 import errno
 import os
+from dataclasses import dataclass
 from typing import Protocol
 
+from serial_relay.plumbing.text import escaped
 from serial_relay.status import ErrorCode
+
+_LAST_WORDS = 100
+"""Characters of a server's text in an error."""
 
 
 class RemoteError(Exception):
@@ -16,18 +21,38 @@ class RemoteError(Exception):
         super().__init__(message)
         self.code = code
 
+    def with_last_words(self, data: bytes) -> RemoteError:
+        """Return the error with what the server sent before it closed the connection at once; b"" changes nothing."""
+        text = data.decode("utf-8", "replace").strip()
+        if not text:
+            return self
+        return RemoteError(self.code, f'{self}; before that it sent "{escaped(text, _LAST_WORDS)}"')
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """The bytes that a connection had not passed on when it was closed."""
+
+    to_device: int = 0
+    """Bytes that the host's kernel has not acknowledged. What it did acknowledge may be lost as well, unknown to us."""
+    from_device: int = 0
+    """Bytes that were received and not delivered; with RFC 2217, commands are counted among them.
+
+    What the host's kernel or the network had at that moment is not known here.
+    """
+
 
 class RemoteEvents(Protocol):
-    """What a connection tells the relay; every call comes from the event loop."""
+    """What a connection reports to its owner; every call comes from the event loop."""
 
     def device_data(self, data: bytes) -> None:
-        """Bytes of the device; never empty."""
+        """The device sent these bytes; they are never empty."""
 
     def connection_full(self, *, full: bool) -> None:
         """The connection takes no more bytes now, and keeps what was written; or it takes bytes again."""
 
     def remote_lost(self, error: RemoteError) -> None:
-        """The connection is over; said once."""
+        """The connection is over. This is called once; the caller of `close` is still the owner."""
 
 
 class Remote(Protocol):
@@ -38,16 +63,16 @@ class Remote(Protocol):
         """`address:port` of the other end."""
 
     def write(self, data: bytes) -> None:
-        """Send bytes of the application to the device."""
+        """Send bytes of the application to the device. What is not sent at once is kept; see `connection_full`."""
 
     def pause_reading(self) -> None:
-        """Take nothing more from the host, which TCP then holds back."""
+        """Take nothing more from the host. TCP then holds it back."""
 
     def resume_reading(self) -> None:
-        """Take bytes again."""
+        """Take bytes of the host again."""
 
-    def close(self) -> int:
-        """End the connection and give the number of bytes that the host has not acknowledged; call it once."""
+    def close(self) -> Losses:
+        """End the connection, and return what is lost with it. Call it once."""
 
 
 def explain(error: OSError, address: str) -> RemoteError:

@@ -1,146 +1,69 @@
-"""A TCP connection that carries the device's bytes: reading, writing, and noticing that the other end has died.
+"""A connection that carries the device's bytes and nothing else.
 
-What RFC 2217 adds stands in `rfc2217_remote`; what a connection means for a port stands in `relay`.
+The first bytes of a connection wait for a moment before they go to the application. A serial server whose device is in
+use says so in a line of text and closes the connection at once (ser2net: "Port already in use"). The application gets
+nothing of a connection that ends in that moment: it would take the text for bytes of its device, while a server that
+has the device does not close the connection at once. The text becomes part of the error instead.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import fcntl
-import os
 import socket
-import struct
-import termios
 
-from serial_relay.plumbing.byte_channel import ByteChannel
-from serial_relay.remote.connect import UNSENT_LIMIT
-from serial_relay.remote.connection import RemoteError, RemoteEvents, explain
-from serial_relay.status import ErrorCode
+from serial_relay.remote.connection import Losses, RemoteError, RemoteEvents
+from serial_relay.remote.tcp_stream import TcpStream
 
-_WATCH_INTERVAL = 1.0
-_DEAD_AFTER = 6.0
-_DEAD_ATTEMPTS = 3
-"""A peer that is being sent to is dead when it acknowledged nothing for 6 s and over 3 attempts (TCP_INFO).
+_FIRST_BYTES_EXPECTED = 1.0
+"""Seconds after the connect in which the first bytes may be a server's last words."""
 
-TCP_USER_TIMEOUT would also cut a peer that lives and merely takes nothing: its zero window is acknowledged at
-each probe, which this rule sees and that option does not.
-"""
+_FIRST_BYTES_WAIT = 0.05
+"""Seconds that they wait then, from the first byte on."""
 
-_SIOCOUTQNSD = 0x894B  # include/uapi/linux/sockios.h
-
-# struct tcp_info of include/uapi/linux/tcp.h: tcpi_state is its first byte, tcpi_retransmits and tcpi_probes are its bytes 2 and 3,
-# tcpi_last_ack_recv (milliseconds) is the 13th of the 32-bit fields that begin at byte 8.
-_TCP_INFO_SIZE = 64
-_TCP_INFO = struct.Struct("@BxBB52xI")
-_TCP_CLOSE = 7  # include/net/tcp_states.h
+_FIRST_BYTES_LIMIT = 4096
+"""Bytes that wait, at most: a server does not say more than this before it closes the connection."""
 
 
 class RawRemote:
-    """A connection that carries the device's bytes and nothing else; the first byte is read after `resume_reading`."""
+    """See `Remote`."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, connection: socket.socket, address: str, events: RemoteEvents
     ) -> None:
         self._loop = loop
-        self._socket = connection
         self._events = events
-        self._channel = ByteChannel(loop, connection.fileno(), events.device_data, self)
-        self._unwatched = 0
-        """Bytes that may still be written before the send queue is looked at; 0 while no watch runs."""
-        self._watch: asyncio.TimerHandle | None = None
+        self._stream = TcpStream(loop, connection, address, self)
+        self._first_bytes = b""
+        self._timer = loop.call_later(_FIRST_BYTES_EXPECTED, self._deliver_first_bytes)
         self.address = address
+        self.write = self._stream.write
+        self.pause_reading = self._stream.pause_reading
+        self.resume_reading = self._stream.resume_reading
+        self.connection_full = events.connection_full
 
-    @property
-    def reading(self) -> bool:
-        """True while bytes of the host are read."""
-        return self._channel.reading
-
-    @property
-    def unwritten(self) -> int:
-        """Bytes that were given to `write` and not yet taken by the kernel."""
-        return self._channel.unwritten
-
-    def write(self, data: bytes) -> None:
-        """Send now what the kernel takes; see `Remote`."""
-        self._channel.write(data)
-        self._unwatched -= len(data)
-        if self._unwatched < 0:
-            self._unwatched = UNSENT_LIMIT
-            self._keep_watch()
-            if self._queued(_SIOCOUTQNSD) >= UNSENT_LIMIT:
-                self._channel.wait_until_writable()
-
-    def pause_reading(self) -> None:
+    def close(self) -> Losses:
         """See `Remote`."""
-        self._channel.pause_reading()
-        self._keep_watch()  # a reset would not show while nothing is read
+        self._timer.cancel()
+        losses = self._stream.close()
+        return Losses(losses.to_device, losses.from_device + len(self._first_bytes))
 
-    def resume_reading(self) -> None:
-        """See `Remote`."""
-        self._channel.resume_reading()
+    def device_data(self, data: bytes) -> None:
+        """See `RemoteEvents`; this is called for the first bytes only."""
+        if not self._first_bytes:
+            self._timer.cancel()
+            self._timer = self._loop.call_later(_FIRST_BYTES_WAIT, self._deliver_first_bytes)
+        self._first_bytes += data
+        if len(self._first_bytes) > _FIRST_BYTES_LIMIT:
+            self._deliver_first_bytes()
 
-    def close(self) -> int:
-        """See `Remote`."""
-        if self._watch is not None:
-            self._watch.cancel()
-        self._channel.stop()
-        lost = self._channel.unwritten + self._queued(termios.TIOCOUTQ)
-        self._socket.close()
-        return lost
+    def remote_lost(self, error: RemoteError) -> None:
+        """See `RemoteEvents`."""
+        self._timer.cancel()
+        self._events.remote_lost(error.with_last_words(self._first_bytes))
 
-    def channel_ended(self, error: OSError | None) -> None:
-        """See `ChannelEvents`."""
-        if error is None:
-            self._events.remote_lost(
-                RemoteError(
-                    ErrorCode.CLOSED_BY_HOST,
-                    f"{self.address} closed the connection: the device may be absent or in use there",
-                )
-            )
-        else:
-            self._events.remote_lost(explain(error, self.address))
-
-    def pause_writing(self) -> None:
-        """See `ChannelEvents`."""
-        self._events.connection_full(full=True)
-
-    def resume_writing(self) -> None:
-        """See `ChannelEvents`."""
-        self._events.connection_full(full=False)
-
-    def _keep_watch(self) -> None:
-        if self._watch is None:
-            self._watch = self._loop.call_later(_WATCH_INTERVAL, self._look_for_death)
-
-    def _look_for_death(self) -> None:
-        """Run each second, but only while something sent is not acknowledged, or nothing is read.
-
-        An idle connection is watched by keepalive alone, which costs this process nothing.
-        """
-        self._watch = None
-        self._unwatched = 0
-        waiting = self._channel.unwritten > 0 or self._queued(termios.TIOCOUTQ) > 0
-        if not waiting and self._channel.reading:
-            return
-        information = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
-        state, retransmits, probes, silent_milliseconds = _TCP_INFO.unpack_from(information)
-        if state == _TCP_CLOSE:
-            number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
-            self._died(explain(OSError(number, os.strerror(number)), self.address))
-        elif waiting and retransmits + probes >= _DEAD_ATTEMPTS and silent_milliseconds >= _DEAD_AFTER * 1000:
-            silence = f"{self.address} acknowledged nothing for {silent_milliseconds / 1000:.0f} s"
-            self._died(RemoteError(ErrorCode.TIMED_OUT, silence))
-        else:
-            self._keep_watch()
-
-    def _died(self, error: RemoteError) -> None:
-        self._channel.stop()
-        self._events.remote_lost(error)
-
-    def _queued(self, request: int) -> int:
-        """Bytes in the send queue (tcp(7)); 0 once the connection is reset."""
-        try:
-            return int.from_bytes(fcntl.ioctl(self._socket, request, bytes(4)), "little")
-        except OSError:
-            return 0
+    def _deliver_first_bytes(self) -> None:
+        self._timer.cancel()
+        self._stream.deliver_to(self._events.device_data)
+        first_bytes, self._first_bytes = self._first_bytes, b""
+        if first_bytes:
+            self._events.device_data(first_bytes)

@@ -1,6 +1,6 @@
 """The relay's side of a connection to an RFC 2217 access server: bytes, line settings, modem lines and break.
 
-TCP is `RawRemote`'s business, the bytes of the protocol are `rfc2217`'s; here is what a serial relay makes of it:
+TCP is `TcpStream`'s business, the bytes of the protocol are `rfc2217`'s; here is what a serial relay makes of it:
 which requests it sends and when, what it takes from the answers, and for how long it waits. The order of the bytes on
 the wire is the order of the calls: settings come before the data that is written after them.
 """
@@ -46,8 +46,8 @@ from serial_relay.config import LineSettings
 from serial_relay.plumbing.text import escaped
 from serial_relay.remote import heartbeat
 from serial_relay.remote.com_port_line import ASKING, change_requests, in_words, opening_requests, with_answer
-from serial_relay.remote.connection import RemoteError, RemoteEvents
-from serial_relay.remote.raw import RawRemote
+from serial_relay.remote.connection import Losses, RemoteError, RemoteEvents
+from serial_relay.remote.tcp_stream import TcpStream
 from serial_relay.status import ActualLine, ErrorCode, ModemState, NotSupportedError
 
 log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ class Rfc2217Remote:
         """Bytes of the device that came before `_settled`."""
         self._heartbeat = heartbeat.Heartbeat()
         self._codec = Connection(Role.CLIENT)
-        self._raw = RawRemote(loop, connection, address, self)
+        self._raw = TcpStream(loop, connection, address, self)
         self._timer = loop.call_later(_NEGOTIATION_TIMEOUT, self._negotiation_timed_out)
         self._raw.resume_reading()
         self._codec.start()
@@ -146,12 +146,13 @@ class Rfc2217Remote:
         if not self._ended:
             self._raw.resume_reading()
 
-    def close(self) -> int:
+    def close(self) -> Losses:
         """See `Remote`."""
         self._ended = True
         self._timer.cancel()
-        held_back = len(self._held_back) + len(self._codec.data_to_send())
-        return min(self._raw.close() + held_back, self._heartbeat.unconfirmed(self._sent))
+        losses = self._raw.close()
+        unsent = losses.to_device + len(self._held_back) + len(self._codec.data_to_send())
+        return Losses(min(unsent, self._heartbeat.unconfirmed(self._sent)), losses.from_device)
 
     def set_line(self, line: LineSettings) -> None:
         """Let the real port have other settings, before what is written from now on."""

@@ -9,7 +9,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from serial_relay.plumbing.text import escaped
-from serial_relay.status import ActualLine, ConfigFault, ModemState, PortError, PortStatus, State
+from serial_relay.status import (
+    DISCARD_REASONS,
+    ActualLine,
+    ConfigFault,
+    ModemState,
+    PortError,
+    PortStatus,
+    State,
+)
 from serial_relay.twin.twin import ConfigSource, Document
 
 MAX_SECTION_BYTES = 32_000
@@ -43,7 +51,7 @@ PORT_KEYS: Mapping[str, tuple[str, ...]] = {
     "configError": ("path", "expected"),
     "bytesToDevice": (),
     "bytesFromDevice": (),
-    "bytesDiscarded": ("closed", "disconnected", "overrun"),
+    "bytesDiscarded": DISCARD_REASONS,
     "line": _LINE_KEYS,
     "modem": ("cts", "dsr", "ri", "cd"),
 }
@@ -186,7 +194,6 @@ def _null_size(key: str) -> int:
 
 
 def _port(status: PortStatus) -> dict[str, Any]:
-    discarded = status.discarded
     return _present(
         {
             "state": status.state.value,
@@ -200,9 +207,7 @@ def _port(status: PortStatus) -> dict[str, Any]:
             "bytesToDevice": _integer(status.bytes_to_device),
             "bytesFromDevice": _integer(status.bytes_from_device),
             "bytesDiscarded": {
-                "closed": _integer(discarded.closed),
-                "disconnected": _integer(discarded.disconnected),
-                "overrun": _integer(discarded.overrun),
+                reason: _integer(getattr(status.discarded, reason)) for reason in DISCARD_REASONS
             },
             "line": _line(status.line) if status.line else None,
             "modem": _modem(status.modem) if status.modem else None,

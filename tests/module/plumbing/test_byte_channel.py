@@ -10,6 +10,7 @@ import pytest
 
 from serial_relay.plumbing.byte_channel import READ_SIZE, ByteChannel
 from tests.module.conditions import until
+from tests.module.serial_servers import reset
 
 
 class Recorder:
@@ -136,3 +137,22 @@ async def test_a_failed_write_keeps_count_of_what_was_not_sent(pair: Pair) -> No
     [error] = recorder.ended
     assert error is not None
     assert error.errno == errno.EPIPE
+
+
+@pytest.mark.parametrize("size", [1, READ_SIZE, READ_SIZE + 1])
+async def test_a_reset_that_comes_together_with_bytes_is_noticed_after_them(size: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    with ours:
+        ours.setblocking(False)
+        theirs.sendall(bytes(size))
+        reset(theirs)
+        recorder = Recorder()
+        channel = ByteChannel(asyncio.get_running_loop(), ours.fileno(), recorder.take, recorder)
+        channel.resume_reading()
+        await until(lambda: recorder.ended)
+        assert len(recorder.data) == size
+        assert recorder.ended[0] is not None
+        assert recorder.ended[0].errno == errno.ECONNRESET
+        channel.stop()

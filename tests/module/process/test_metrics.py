@@ -111,7 +111,7 @@ async def test_a_ports_status_is_there_to_be_scraped() -> None:
         last_error=PortError(ErrorCode.RESET, "reset", MOMENT - 5),
         bytes_to_device=10,
         bytes_from_device=20,
-        discarded=Discarded(closed=1, disconnected=2, overrun=3),
+        discarded=Discarded(closed=1, disconnected=2, overrun=3, flushed=4, undelivered=5),
         modem=ModemState(cts=True),
         round_trip_seconds=0.002,
     )
@@ -130,7 +130,9 @@ async def test_a_ports_status_is_there_to_be_scraped() -> None:
     assert value(samples, "port_connects_total", port="scale") == 3
     assert value(samples, "port_to_device_bytes_total", port="scale") == 10
     assert value(samples, "port_from_device_bytes_total", port="scale") == 20
-    for reason, count in (("closed", 1), ("disconnected", 2), ("overrun", 3)):
+    for reason, count in zip(
+        ("closed", "disconnected", "overrun", "flushed", "undelivered"), range(1, 6), strict=True
+    ):
         assert value(samples, "port_discarded_bytes_total", port="scale", reason=reason) == count
     assert value(samples, "port_modem_line", port="scale", line="cts") == 1
     assert value(samples, "port_modem_line", port="scale", line="cd") == 0

@@ -1,11 +1,16 @@
+"""A connection that carries bytes only, over real sockets."""
+
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
+from collections.abc import Callable
+
+import pytest
 
 from serial_relay.remote.connect import connect
-from serial_relay.remote.connection import RemoteError
+from serial_relay.remote.connection import Losses, RemoteError
 from serial_relay.remote.raw import RawRemote
 from serial_relay.status import ErrorCode
 from tests.module.conditions import until
@@ -46,7 +51,7 @@ async def test_bytes_go_and_come() -> None:
         remote.write(bytes(range(256)))
         await until(lambda: len(relay.data) == 256)
         assert relay.data == bytes(range(256))
-        assert remote.close() == 0
+        assert remote.close() == Losses()
         assert relay.lost == []
 
 
@@ -55,10 +60,11 @@ async def test_closed_by_the_host_after_its_last_byte() -> None:
         relay = Relay()
         remote = await opened(server.port, relay)
         client = await server.clients.get()
-        client.sendall(b"last words")
+        await begun(client, relay)
+        client.sendall(b"the last record")
         client.close()
         await until(lambda: relay.lost)
-        assert relay.data == b"last words"
+        assert relay.data == b"!the last record"
         assert relay.lost[0].code is ErrorCode.CLOSED_BY_HOST
         remote.close()
 
@@ -90,7 +96,7 @@ async def test_at_most_a_few_kilobytes_stand_towards_a_host_that_does_not_read()
             received += await loop.sock_recv(client, 65536)
         assert received == sent
         await until(lambda: not relay.paused)
-        assert remote.close() == 0
+        assert remote.close() == Losses()
 
 
 async def test_what_the_host_did_not_acknowledge_is_counted_at_close() -> None:
@@ -103,7 +109,7 @@ async def test_what_the_host_did_not_acknowledge_is_counted_at_close() -> None:
         while not relay.paused:
             remote.write(bytes(1000))
             sent += 1000
-        lost = remote.close()
+        lost = remote.close().to_device
         assert 0 < lost <= 8192
         received = 0
         while data := await asyncio.get_running_loop().sock_recv(client, 65536):
@@ -136,3 +142,71 @@ async def test_paused_reading_holds_the_host_back() -> None:
         await until(lambda: len(relay.data) == len(sent))
         assert relay.data == sent
         remote.close()
+
+
+async def begun(client: socket.socket, relay: Relay) -> None:
+    """Get over the moment in which the first bytes wait."""
+    client.sendall(b"!")
+    await until(lambda: relay.data)
+
+
+@pytest.mark.parametrize("end", [socket.socket.close, reset])
+async def test_a_server_that_closes_at_once_has_said_why_to_people_and_not_to_the_application(
+    end: Callable[[socket.socket], None],
+) -> None:
+    async with serving() as server:
+        relay = Relay()
+        remote = await opened(server.port, relay)
+        client = await server.clients.get()
+        client.sendall(b"Port already in use\r\n\x1b[31m" + b"!" * 500)
+        await asyncio.sleep(0.01)
+        end(client)
+        await until(lambda: relay.lost)
+        said = 'before that it sent "Port already in use\\r\\n\\x1b[31m' + "!" * 74 + '…"'
+        assert said in str(relay.lost[0])
+        assert relay.data == b""
+        assert remote.close() == Losses(from_device=526)
+
+
+async def test_the_first_bytes_of_a_device_are_delivered_after_a_moment_and_the_others_at_once() -> None:
+    async with serving() as server:
+        relay = Relay()
+        remote = await opened(server.port, relay)
+        client = await server.clients.get()
+        sent = b"".join(b"%06d" % number for number in range(1000))
+        for start in range(0, len(sent), 600):
+            client.sendall(sent[start : start + 600])
+            await asyncio.sleep(0.01)
+        await until(lambda: len(relay.data) == len(sent))
+        assert relay.data == sent
+        client.close()
+        await until(lambda: relay.lost)
+        assert "before that it sent" not in str(relay.lost[0])
+        assert remote.close() == Losses()
+
+
+async def test_a_stream_is_not_held_up_beyond_its_first_kilobytes() -> None:
+    async with serving() as server:
+        relay = Relay()
+        remote = await opened(server.port, relay)
+        client = await server.clients.get()
+        client.sendall(bytes(5000))
+        client.close()
+        await until(lambda: relay.lost)
+        assert len(relay.data) == 5000
+        assert "before that it sent" not in str(relay.lost[0])
+        remote.close()
+
+
+async def test_what_was_received_and_not_delivered_is_counted_at_close() -> None:
+    async with serving() as server:
+        relay = Relay()
+        remote = await opened(server.port, relay)
+        client = await server.clients.get()
+        await begun(client, relay)
+        remote.pause_reading()
+        client.sendall(bytes(1000))
+        reset(client)
+        await until(lambda: relay.lost)
+        assert relay.lost[0].code is ErrorCode.RESET
+        assert remote.close() == Losses(from_device=1000)

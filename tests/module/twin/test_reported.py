@@ -51,7 +51,7 @@ def test_a_section_says_all_there_is_to_say() -> None:
         config_error=ConfigFault("serialPorts.scale.tcpPort", "a TCP port, 1-65535, not 0"),
         bytes_to_device=10,
         bytes_from_device=20,
-        discarded=Discarded(closed=1, disconnected=2, overrun=3),
+        discarded=Discarded(closed=1, disconnected=2, overrun=3, flushed=4, undelivered=5),
         line=ActualLine(baud_rate=9600, data_bits=7, parity="even", stop_bits=1.0),
         modem=ModemState(cts=True),
     )
@@ -83,7 +83,13 @@ def test_a_section_says_all_there_is_to_say() -> None:
                 },
                 "bytesToDevice": 10,
                 "bytesFromDevice": 20,
-                "bytesDiscarded": {"closed": 1, "disconnected": 2, "overrun": 3},
+                "bytesDiscarded": {
+                    "closed": 1,
+                    "disconnected": 2,
+                    "overrun": 3,
+                    "flushed": 4,
+                    "undelivered": 5,
+                },
                 "line": {"baudRate": 9600, "dataBits": 7, "parity": "even", "stopBits": 1},
                 "modem": {"cts": True, "dsr": False, "ri": False, "cd": False},
             }

@@ -43,7 +43,7 @@ statuses = st.builds(
     config_error=st.none() | faults,
     bytes_to_device=counts,
     bytes_from_device=counts,
-    discarded=st.builds(Discarded, counts, counts, counts),
+    discarded=st.builds(Discarded, counts, counts, counts, counts, counts),
     line=st.none()
     | st.builds(
         ActualLine,
