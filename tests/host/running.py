@@ -68,6 +68,9 @@ class RunningServer:
         self._faults = faults
         self.interfaces: Interfaces = LOOPBACK
         """What the server sees when it looks next."""
+        self.look_up_fails: Exception | None = None
+        """What is raised when the server looks next."""
+        self.looks = 0
         self._server: Server
         self._loop: asyncio.AbstractEventLoop
         self._started = threading.Event()
@@ -80,8 +83,14 @@ class RunningServer:
         except BaseException as error:  # noqa: BLE001  # raised in the test's thread by __exit__
             self._failure = error
 
+    def _look_up(self) -> Interfaces:
+        self.looks += 1
+        if self.look_up_fails is not None:
+            raise self.look_up_fails
+        return self.interfaces
+
     async def _serve(self) -> None:
-        self._server = Server(self._ports, self._faults, look_up_interfaces=lambda: self.interfaces)
+        self._server = Server(self._ports, self._faults, look_up_interfaces=self._look_up)
         self._loop = asyncio.get_running_loop()
         self._started.set()
         await self._server.run()
@@ -111,6 +120,19 @@ class RunningServer:
             return port
 
         return asyncio.run_coroutine_threadsafe(ask(), self._loop).result(PATIENCE)
+
+    @property
+    def running(self) -> bool:
+        """Whether the server has not ended."""
+        return self._thread.is_alive()
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Call `function` on the server's event loop."""
+
+        async def called() -> None:
+            function()
+
+        asyncio.run_coroutine_threadsafe(called(), self._loop).result(PATIENCE)
 
     def under_way(self) -> list[str]:
         """Name the timers, callbacks and tasks that the event loop has now, except those that each look makes anew."""

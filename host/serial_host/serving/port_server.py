@@ -13,7 +13,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
@@ -21,7 +21,11 @@ from serial_host.com_port.port import ComPort, ComPortError, OpenComPort
 from serial_host.config import Address, Open, PortConfig, Protocol
 from serial_host.listening.interfaces import Endpoint, Interfaces, endpoints
 from serial_host.listening.tcp_listener import TcpListener, socket_name
+from serial_host.plumbing.backoff import Backoff
+from serial_host.plumbing.log_budget import PortLog
 from serial_host.plumbing.tcp_options import prepare_connection, reset_on_close
+from serial_host.plumbing.text import described
+from serial_host.serving.opening import CLOSE_SECONDS, Opening
 from serial_host.serving.traffic import Traffic
 from serial_host.session.raw import RawSession
 from serial_host.session.rfc2217_session import Rfc2217Session
@@ -30,15 +34,12 @@ from serial_host.status import PortStatus, State
 
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 2.0
+"""The time before a COM port that could not be opened, or was lost, is tried again: first and at most."""
+
+STABLE_SECONDS = 5.0
+"""A port that was open for so long is tried again at once when it is lost; one that was not has proved nothing."""
 
 _log = logging.getLogger(__name__)
-
-
-class _Log(logging.LoggerAdapter[logging.Logger]):
-    """Begins each message with the port's name."""
-
-    def process(self, msg: str, kwargs: MutableMapping[str, Any]) -> tuple[str, MutableMapping[str, Any]]:
-        return f"{self.extra['name'] if self.extra else ''}: {msg}", kwargs
 
 
 class PortServer:
@@ -52,15 +53,16 @@ class PortServer:
         traffic: Traffic | None,
     ) -> None:
         self._config = config
-        self._open_port = open_port
+        self._opening = Opening(config.name, open_port)
         self._interfaces = interfaces
         self._traffic = traffic
-        self._log = _Log(_log, {"name": config.name})
+        self._log = PortLog(_log, config.name)
         self._status = PortStatus(config.name, config.tcp_port, config.protocol)
         self._listener = TcpListener(config.tcp_port, self._accept, self._log)
         self._port: ComPort | None = None
         self._device_slow = False
-        self._port_over: asyncio.Future[None]
+        self._port_over: asyncio.Future[bool]
+        """Whether the open port was lost; False when it is no longer wanted."""
         self._session: Session | None = None
         self._session_changed = asyncio.Event()
         self._starting: set[asyncio.Task[Any]] = set()
@@ -78,17 +80,19 @@ class PortServer:
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        retry = FIRST_RETRY_SECONDS
+        backoff = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, STABLE_SECONDS)
         try:
             while True:
                 await self._wait_until_wanted()
+                started = time.monotonic()
                 try:
-                    await self._serve_port()
-                    retry = FIRST_RETRY_SECONDS
+                    lost = await self._serve_port()
                 except ComPortError as error:
+                    started = time.monotonic()
                     self._absent(error)
-                    await asyncio.sleep(retry)
-                    retry = min(2 * retry, LAST_RETRY_SECONDS)
+                    lost = True
+                if lost:
+                    await asyncio.sleep(backoff.delay(time.monotonic() - started))
         finally:
             await self._stop()
 
@@ -99,18 +103,26 @@ class PortServer:
             self._session_changed.clear()
             await self._session_changed.wait()
 
-    async def _serve_port(self) -> None:
-        """Open the port and keep it until it is lost, or no longer wanted."""
+    async def _serve_port(self) -> bool:
+        """Open the port and keep it until it is lost, or no longer wanted; returns whether it was lost."""
         self._port_over = asyncio.get_running_loop().create_future()
-        port = await self._open_port(self)
+        port = await self._opening.open(self)
         try:
-            self._opened(port)
-            await self._port_over
+            if not self._port_over.done():  # it can be lost as soon as it is open
+                self._opened(port)
+            return await self._port_over
+        except Exception as error:
+            # Whatever a driver raises is this port's error and nobody else's.
+            raise ComPortError(f"{self.name}: {described(error)}") from error
         finally:
             self._port = None
             self._count_overruns(port, final=True)
             self._lose_unsent(port)
-            await port.close()
+            if not await self._opening.close(port):
+                self._log.warning(
+                    "the driver has not closed the port for %g s; it is opened anew all the same",
+                    CLOSE_SECONDS,
+                )
 
     def _opened(self, port: ComPort) -> None:
         self._port, self._device_slow = port, False
@@ -123,7 +135,7 @@ class PortServer:
         if self._session is not None:
             self._session.device_present(port)
         elif self._config.open is Open.ON_CLIENT:
-            self._port_over.set_result(None)
+            self._port_over.set_result(False)
 
     def _absent(self, error: ComPortError) -> None:
         self._status.enter(State.ABSENT)
@@ -144,7 +156,7 @@ class PortServer:
     def _count_overruns(self, port: ComPort, *, final: bool) -> None:
         try:
             now = self._overruns_before + port.line_errors().overrun
-        except ComPortError:
+        except Exception:  # noqa: BLE001  # a port that is about to be lost, which is said then
             now = self._status.overruns
         if now > self._status.overruns:
             self._log.warning(
@@ -155,6 +167,7 @@ class PortServer:
             self._overruns_before = now
 
     async def _stop(self) -> None:
+        self._opening.stop()
         await self._listener.close()
         if self._session is not None:
             self._session.close("the server stops")
@@ -270,7 +283,7 @@ class PortServer:
         self._session = None
         self._status.client = self._status.client_since = None
         if self._port is not None and self._config.open is Open.ON_CLIENT and not self._port_over.done():
-            self._port_over.set_result(None)
+            self._port_over.set_result(False)
 
     # What the COM port says.
 
@@ -299,7 +312,7 @@ class PortServer:
             self._port = None
             self.resume_writing()
             self._absent(error)
-            self._port_over.set_result(None)
+            self._port_over.set_result(True)
 
     # What `status` asks.
 

@@ -14,6 +14,7 @@ import serial_host
 from serial_host.com_port.port import OpenComPort
 from serial_host.config import ConfigFault, PortConfig
 from serial_host.listening.interfaces import Interfaces, snapshot
+from serial_host.plumbing.text import described
 from serial_host.serving.port_server import PortServer
 from serial_host.serving.traffic import Traffic
 from serial_host.status import PortStatus, State
@@ -45,6 +46,7 @@ class Server:
     ) -> None:
         self._look_up_interfaces = look_up_interfaces
         self._interfaces: Interfaces = {}
+        self._interfaces_problem: str | None = None
         self._ports = [
             PortServer(port.config, port.open_port, lambda: self._interfaces, traffic) for port in ports
         ]
@@ -59,7 +61,7 @@ class Server:
     async def run(self) -> None:
         """Serve until `stop`, then close every connection and port."""
         _log.info("serial_host %s, process %d", serial_host.__version__, os.getpid())
-        self._interfaces = self._look_up_interfaces()
+        self._look_at_interfaces()
         tasks = [asyncio.create_task(port.run(), name=port.name) for port in self._ports]
         watch = asyncio.create_task(self._watch_interfaces(), name="interfaces")
         stop = asyncio.create_task(self._stopping.wait(), name="stop")
@@ -77,13 +79,19 @@ class Server:
     async def _watch_interfaces(self) -> None:
         while True:
             await asyncio.sleep(INTERFACES_SECONDS)
-            try:
-                self._interfaces = self._look_up_interfaces()
-            except OSError as error:
-                _log.warning("the network interfaces cannot be listed: %s", error)
-                continue
+            self._look_at_interfaces()
             for port in self._ports:
                 port.update_listener()
+
+    def _look_at_interfaces(self) -> None:
+        try:
+            self._interfaces = self._look_up_interfaces()
+            self._interfaces_problem = None
+        except Exception as error:  # noqa: BLE001  # whatever the system raises: the ports go on as they are
+            problem = described(error)
+            if problem != self._interfaces_problem:
+                _log.warning("the network interfaces cannot be listed (%s); trying again", problem)
+            self._interfaces_problem = problem
 
     def status(self) -> dict[str, Any]:
         """Answer `serial_host status`."""

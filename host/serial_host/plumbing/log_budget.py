@@ -1,0 +1,76 @@
+"""Limits how many lines of one kind a log gets, so that neither a client nor a device can fill it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any
+
+from serial_host.plumbing.text import printable
+
+BURST = 20
+"""So many lines of one kind are written without a pause."""
+
+SECONDS_A_LINE = 30.0
+"""After them there is one more line in this time, which says how many were left out."""
+
+
+class Budget:
+    """The lines of one kind; `now` is in seconds of any clock that only goes forward."""
+
+    def __init__(self, now: float) -> None:
+        self._lines = float(BURST)
+        self._counted_at = now
+        self.left_out = 0
+        """Lines that were not allowed since the last one that was."""
+
+    def allows(self, now: float) -> bool:
+        """Return whether a line may be written now; if not, it is counted in `left_out`."""
+        self._lines = min(BURST, self._lines + (now - self._counted_at) / SECONDS_A_LINE)
+        self._counted_at = now
+        if self._lines < 1:
+            self.left_out += 1
+            return False
+        self._lines -= 1
+        return True
+
+
+class PortLog(logging.LoggerAdapter[logging.Logger]):
+    """Begins each message with the port's name, and writes a kind of message within its `Budget`.
+
+    Messages of one format string are one kind. What others wrote can make no line of its own: it is escaped. All calls are made on the event loop's thread.
+    """
+
+    def __init__(
+        self, logger: logging.Logger, name: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(logger, {"name": name})
+        self._name = printable(name)
+        self._clock = clock
+        self._budgets: dict[str, Budget] = {}
+
+    def process(self, msg: str, kwargs: MutableMapping[str, Any]) -> tuple[str, MutableMapping[str, Any]]:
+        """See `logging.LoggerAdapter`."""
+        return f"{self._name}: {msg}", kwargs
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """See `logging.LoggerAdapter`."""
+        if not self.isEnabledFor(level):
+            return
+        now = self._clock()
+        kind = str(msg)
+        budget = self._budgets.get(kind)
+        if budget is None:
+            budget = self._budgets[kind] = Budget(now)
+        if budget.allows(now):
+            if budget.left_out:
+                kind += f" ({budget.left_out} more messages like this one were left out)"
+                budget.left_out = 0
+            texts = (printable(arg) if isinstance(arg, str | Exception) else arg for arg in args)
+            super().log(level, kind, *texts, **kwargs)
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """How many messages of each kind wait to be spoken of."""
+        return {kind: budget.left_out for kind, budget in self._budgets.items() if budget.left_out}
