@@ -1,6 +1,6 @@
 # Every target makes its own set-up: Debian packages through sudo where they are missing, .venv for Python.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bundle test-container test-windows clean
+.PHONY: help demo test check bench bundle test-packages test-container test-windows clean
 
 PYTHON := .venv/bin/python
 
@@ -11,9 +11,9 @@ demo: ## watch a Modbus device through the whole chain, with an outage; ends wit
 	@tools/setup demo
 	@$(PYTHON) -m tests.demo
 
-test: ## all tests but those of container and Windows (about 4 minutes)
+test: ## all tests but those of packages, container and Windows (about 4 minutes)
 	@tools/setup test
-	@$(PYTHON) -m pytest -n 4 -m "not container and not windows" $(PYTEST_ARGUMENTS)
+	@$(PYTHON) -m pytest -n 4 -m "not packages and not container and not windows" $(PYTEST_ARGUMENTS)
 
 check: ## ruff and mypy
 	@tools/setup
@@ -28,6 +28,10 @@ bench: ## measure against socat and ser2net in the same run; writes docs/benchma
 bundle: ## the zip for the Windows host, in dist/
 	@tools/setup windows
 	@PYTHONPATH=tools $(PYTHON) -m bundle
+
+test-packages: ## install the parts with the newest and the lowest versions, on each Python that is here
+	@tools/setup test
+	@$(PYTHON) -m pytest -n 0 -m packages -rP tests/packages $(PYTEST_ARGUMENTS)
 
 test-container: ## build the image and run it as the deployment manifest says (root or sudo)
 	@tools/setup test

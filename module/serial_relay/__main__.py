@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import logging
 import os
 import signal
@@ -67,6 +68,10 @@ def main() -> int:
         parser.error("--desired and --reported name the same file; each needs its own")
     if not arguments.desired and "IOTEDGE_WORKLOADURI" not in os.environ:
         parser.error("this is not an IoT Edge module (no IOTEDGE_WORKLOADURI): --desired FILE is needed")
+    if not arguments.desired and not _has_azure_sdk():
+        parser.error(
+            "the Azure SDK is not installed: install eflow-serial-relay[edge], or name a file with --desired"
+        )
     try:
         settings = read_settings()
     except SettingsError as error:
@@ -108,6 +113,13 @@ async def _serve(settings: Settings, desired: Path | None, reported: Path | None
         await asyncio.wait({running})
         if not running.cancelled():
             running.result()
+
+
+def _has_azure_sdk() -> bool:
+    try:
+        return importlib.util.find_spec("azure.iot.device") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _twin(watches: Inotify, desired: Path | None, reported: Path | None) -> Twin:

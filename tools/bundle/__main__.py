@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,18 +15,9 @@ REQUIREMENTS = ROOT / "host" / "requirements.txt"
 HASHED_REQUIREMENTS = Path(__file__).with_name("wheels.txt")
 
 
-def version_of(root: Path) -> str:
-    """Read the version of serial_host without importing it (its dependencies may be absent here)."""
-    source = (root / "host" / "serial_host" / "__init__.py").read_text("utf-8")
-    match = re.search(r'^__version__ = "([^"]+)"', source, re.MULTILINE)
-    if match is None:
-        raise BuildError("host/serial_host/__init__.py has no __version__")
-    return match[1]
-
-
 def build(options: argparse.Namespace) -> Path:
-    """Make the zip and return its path. Raises BuildError with a message for the person who started it."""
-    version = version_of(ROOT)
+    """Make the zip and return its path. Raise BuildError with a message for the person who started the build."""
+    version = (ROOT / "VERSION").read_text("ascii").strip()
     wheels.require_same_versions(REQUIREMENTS, HASHED_REQUIREMENTS)
     if options.runtime:
         python = runtime.given(options.runtime, options.runtime_sha256)
@@ -46,7 +36,7 @@ def build(options: argparse.Namespace) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code (1: not built, the message says why)."""
+    """Run the command line and return the exit code: 0, or 1 when nothing was built; the message then says why."""
     parser = argparse.ArgumentParser(
         prog="python -m bundle", description="Make the Windows bundle of serial_host, on Linux or Windows."
     )
@@ -75,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--update-pins",
         action="store_true",
-        help="write tools/bundle/wheels.txt anew from host/requirements.txt, no zip",
+        help="rewrite tools/bundle/wheels.txt from host/requirements.txt, and make no zip",
     )
     options = parser.parse_args(arguments)
     try:

@@ -1,6 +1,6 @@
 """Writes a bundle as a zip that is the same, byte for byte, whenever its files are the same.
 
-Not here: what is in a bundle.
+What is in a bundle is decided in `contents`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-# The earliest time that a zip can hold (APPNOTE 4.4.6, MS-DOS date): a file's age says nothing here.
+# The earliest time that a zip can hold (APPNOTE 4.4.6, MS-DOS date). The real times of the files would make each zip
+# different.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
 _REGULAR_FILE_0644 = 0o100644 << 16

@@ -1,7 +1,7 @@
 """Lays out the bundle: what lies where once the zip is unpacked.
 
 README.txt, *.ps1, serial-host.cmd, serial-host.sample.toml     for the administrator
-app/         serial_host and rfc2217
+app/         serial_host and rfc2217, with the metadata from which their version is read
 packages/    the Python packages that they need
 runtime/     a Windows Python
 licences/    of all parts, listed in CONTENTS.txt
@@ -10,6 +10,7 @@ licences/    of all parts, listed in CONTENTS.txt
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from bundle.errors import BuildError
 from bundle.runtime import Runtime
 
 FOR_THE_ADMINISTRATOR = Path(__file__).parents[2] / "host" / "windows"
-OWN_PACKAGES = ("host/serial_host", "rfc2217")
+OWN_PACKAGES = (("host", "host/serial_host"), ("rfc2217", "rfc2217"))
+"""The folder of each distribution, and the folder of its package."""
 PART_OF_WINDOWS = re.compile(
     r"(api-ms-win-.*|advapi32|bcrypt|bcryptprimitives|crypt32|iphlpapi|kernel32|ntdll|ole32|oleaut32|pdh|powrprof|psapi"
     r"|rpcrt4|shell32|user32|version|winmm|ws2_32)\.dll",
@@ -28,15 +30,16 @@ PART_OF_WINDOWS = re.compile(
 
 
 def lay_out(root: Path, runtime: Runtime, packages: list[Path], *, version: str) -> dict[str, bytes]:
-    """Return the bundle's files below one top folder `serial-host-VERSION`.
+    """Return the files of the bundle below one top folder `serial-host-VERSION`.
 
-    ROOT is the project's folder, PACKAGES the wheels. Raises BuildError for a part without a licence, or a DLL that
+    ROOT is the folder of the project, and PACKAGES are the wheels. Raise BuildError if a part has no licence, or if a DLL
     would be missing on Windows.
     """
     unpacked = wheels.unpack(packages)
     parts, texts = licences.collect(unpacked, binaries=runtime.files)
     files = {path.name: for_windows(path, version) for path in sorted(FOR_THE_ADMINISTRATOR.iterdir())}
-    for package in OWN_PACKAGES:
+    for distribution, package in OWN_PACKAGES:
+        files |= {f"app/{name}": content for name, content in _metadata(root / distribution, version).items()}
         folder = root / package
         for path in (*folder.rglob("*.py"), folder / "py.typed"):
             name = path.relative_to(folder.parent).as_posix()
@@ -52,7 +55,7 @@ def lay_out(root: Path, runtime: Runtime, packages: list[Path], *, version: str)
 
 
 def require_dlls(files: Mapping[str, bytes]) -> None:
-    """Raise BuildError unless each DLL that a binary needs lies beside it, in runtime/, or is part of Windows."""
+    """Raise BuildError unless each DLL that a binary needs lies beside it or in runtime/, or is part of Windows."""
     for path, content in files.items():
         if not path.endswith((".dll", ".exe", ".pyd")):
             continue
@@ -65,9 +68,19 @@ def require_dlls(files: Mapping[str, bytes]) -> None:
 
 
 def for_windows(path: Path, version: str) -> bytes:
-    """Return a text file for the administrator: version filled in, line ends as Windows' own tools expect them."""
+    """Return a text file for the administrator, with the version filled in and the line ends of Windows."""
     text = path.read_text("ascii").replace("@VERSION@", version)
     return "\r\n".join(text.splitlines()).encode("ascii") + b"\r\n"
+
+
+def _metadata(distribution: Path, version: str) -> dict[str, bytes]:
+    """Return what an installation would write about one of our distributions; `importlib.metadata` reads it."""
+    project = tomllib.loads((distribution / "pyproject.toml").read_text("utf-8"))["project"]
+    name = str(project["name"])
+    text = (
+        f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\nLicense-Expression: {project['license']}\n"
+    )
+    return {f"{name.replace('-', '_')}-{version}.dist-info/METADATA": text.encode("utf-8")}
 
 
 def _contents(parts: list[licences.Part], runtime: Runtime, version: str) -> bytes:

@@ -1,7 +1,7 @@
-"""The one error that ends a build with a message for the person who started it."""
+"""The error that ends a build with a message for the person who started it."""
 
 from __future__ import annotations
 
 
 class BuildError(Exception):
-    """The bundle cannot be made; the text says why and what to do next."""
+    """The bundle cannot be made. The text says why, and what to do next."""

@@ -1,4 +1,4 @@
-"""Collects the licence of every part of a bundle. A part without one fails the build."""
+"""Collects the licence of every part of a bundle. A part without a licence makes the build fail."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import NamedTuple
 from bundle.errors import BuildError
 
 TEXTS = Path(__file__).parent / "licences"
-"""Of parts that bring none: wheels without a licence file, libraries inside CPython's Windows binaries."""
+"""The licence texts of parts that bring none: wheels without a licence file, and libraries inside CPython's binaries."""
 
 
 class Part(NamedTuple):
-    """Something in the bundle that others wrote."""
+    """A part of the bundle that others wrote."""
 
     name: str
     version: str
     licence: str
-    """As its authors state it; an SPDX expression where they do."""
+    """As its authors state it: an SPDX expression if they give one."""
 
 
 def collect(packages: Mapping[str, bytes], *, binaries: Iterable[str]) -> tuple[list[Part], dict[str, bytes]]:
-    """Return the parts that PACKAGES (unpacked wheels) consist of, and licence texts by file name.
+    """Return the parts that PACKAGES (unpacked wheels) consist of, and the licence texts by file name.
 
-    BINARIES names the files of the runtime; the licence of a library inside them is taken when its file is there.
-    Raises BuildError for a wheel whose licence is neither in it nor in `licences/`.
+    BINARIES names the files of the runtime. The licence of a library is included if the file that contains the library
+    is among them. Raise BuildError if the licence of a wheel is neither in the wheel nor in `licences/`.
     """
     parts, texts = [], {}
     for path, content in sorted(packages.items()):
@@ -56,7 +56,7 @@ _INSIDE_BINARIES = {
     "xz": "_lzma.pyd",
     "zlib": "python.exe",
 }
-"""Library -> the file that has it inside (CPython's PCbuild/readme.txt); zlib is in the Python DLL itself."""
+"""Library -> the file that contains it (CPython's PCbuild/readme.txt). zlib is in the Python DLL itself."""
 
 
 def _text_of(name: str, folder: str, packages: Mapping[str, bytes]) -> bytes:
@@ -70,4 +70,6 @@ def _text_of(name: str, folder: str, packages: Mapping[str, bytes]) -> bytes:
     kept = TEXTS / f"{name.lower()}.txt"
     if kept.is_file():
         return kept.read_bytes()
-    raise BuildError(f"the wheel of {name} has no licence file: put its authors' licence text into {kept}")
+    raise BuildError(
+        f"the wheel of {name} has no licence file: put the licence text of its authors into {kept}"
+    )

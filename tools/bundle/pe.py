@@ -1,6 +1,7 @@
 """Reads from a Windows DLL or program which DLLs it needs and which names it exports.
 
-Just that much of the PE format (https://learn.microsoft.com/windows/win32/debug/pe-format) for 64-bit files.
+It knows only the part of the PE format that this needs, and only 64-bit files
+(https://learn.microsoft.com/windows/win32/debug/pe-format).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ _EXPORTS, _IMPORTS, _DELAYED_IMPORTS = 0, 1, 13
 
 
 class Image:
-    """One .dll, .pyd or .exe. Raises BuildError if CONTENT is none for 64-bit Windows."""
+    """A .dll, .pyd or .exe file. The constructor raises BuildError if CONTENT is not a file for 64-bit Windows."""
 
     def __init__(self, name: str, content: bytes) -> None:
         self._content = content
@@ -33,10 +34,10 @@ class Image:
             table = header + 24 + optional_size
             self._sections = [struct.unpack_from("<8xIIII", content, table + 40 * i) for i in range(sections)]
         except struct.error as error:
-            raise BuildError(f"{name} is cut short") from error
+            raise BuildError(f"{name} is incomplete: its header ends too early") from error
 
     def needed_dlls(self) -> Iterator[str]:
-        """Yield the names of the DLLs that Windows loads with this file, or later on first use."""
+        """Yield the names of the DLLs that Windows loads with this file or at their first use."""
         for directory, entry_size, name_at in ((_IMPORTS, 20, 12), (_DELAYED_IMPORTS, 32, 4)):
             address, size = self._directories[directory]
             entry = self._offset(address) if size else None
@@ -56,11 +57,11 @@ class Image:
                 yield self._string(name)
 
     def _offset(self, address: int) -> int:
-        """Translate an address in memory, relative to the image, to a place in the file."""
+        """Translate an address in memory, relative to the image, to an offset in the file."""
         for size, start, raw_size, raw_start in self._sections:
             if start <= address < start + max(size, raw_size):
                 return int(address - start + raw_start)
-        raise BuildError("a DLL points outside itself")
+        raise BuildError("a DLL refers to an address outside of itself")
 
     def _string(self, address: int) -> str:
         start = self._offset(address)

@@ -1,7 +1,7 @@
-"""Provides the Windows Python that a bundle runs on: one that was given, or one assembled from pinned parts.
+"""Provides the Windows Python that a bundle runs on: either the one that was given, or one assembled from pinned parts.
 
-Either way it is a folder that needs no installation: `pythonXY._pth` beside the DLL fixes where modules come from and
-makes CPython ignore the registry, PYTHON* variables and the user's site-packages
+In both cases it is a folder that needs no installation: `pythonXY._pth` beside the DLL fixes where modules come from and
+makes CPython ignore the registry, the PYTHON* variables and the user's site-packages
 (https://docs.python.org/3/using/windows.html#finding-modules).
 """
 
@@ -29,10 +29,10 @@ PYTHON_VERSION = "3.11"
 ASSEMBLED_FROM = HERE / "runtime.txt"
 DLL = f"python{PYTHON_VERSION.replace('.', '')}.dll"
 COMPILERS = ("x86_64-w64-mingw32-gcc", "gcc") if os.name == "nt" else ("x86_64-w64-mingw32-gcc",)
-"""Names of MinGW-w64's compiler for Windows on amd64, best first."""
+"""Names of MinGW-w64's compiler for Windows on amd64; the first one that is installed is used."""
 
-# Not in the bundle: the user interface and database parts that a serial server has no use for, and the files that
-# make up the universal C runtime, which belongs to Windows since Windows 10.
+# These are left out: the parts for user interfaces and databases, which a serial server does not use, and the files of
+# the universal C runtime, which belongs to Windows since Windows 10.
 _LEFT_OUT_BINARIES = re.compile(
     r"api-ms-win-|tcl\d+t\.dll|tk\d+t\.dll|sqlite3\.dll|(_tkinter|_sqlite3|_msi|winsound)\.pyd", re.IGNORECASE
 )
@@ -47,20 +47,20 @@ _LEFT_OUT_MODULES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """A Windows Python: its files, relative to the folder that holds python.exe, and where they are from."""
+    """A Windows Python: its files, relative to the folder that holds python.exe, and where they came from."""
 
     files: Mapping[str, bytes]
     source: str
-    """One line for the person who asks what is in the bundle."""
+    """One line that tells a person where the runtime came from."""
     licence: bytes
-    """CPython's own."""
+    """The licence text of CPython."""
 
 
 def given(path: Path, sha256: str | None) -> Runtime:
     """Read the runtime from PATH: a zip such as python.org's embeddable package, or a folder that holds the same.
 
-    SHA256 (hexadecimal) must be that of the zip, or `folder_digest` of the folder; otherwise the BuildError tells what
-    it would have to be, to be compared with what the publisher says.
+    SHA256 (hexadecimal) must be the digest of the zip, or the `folder_digest` of the folder. If it is not, the BuildError
+    says what the digest really is, so that a person can compare it with the publisher's.
     """
     if path.is_dir():
         files = {str(file.relative_to(path).as_posix()): file.read_bytes() for file in _files_below(path)}
@@ -70,33 +70,35 @@ def given(path: Path, sha256: str | None) -> Runtime:
             files = {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
         actual = hashlib.sha256(path.read_bytes()).hexdigest()
     else:
-        raise BuildError(f"--runtime {path}: neither a folder nor a zip")
+        raise BuildError(f"--runtime {path} is neither a folder nor a zip")
     if missing := {"python.exe", DLL} - files.keys():
         raise BuildError(
-            f"--runtime {path}: {', '.join(sorted(missing))} is not in its top folder; needed is a CPython "
-            f"{PYTHON_VERSION} for Windows on amd64, such as python-{PYTHON_VERSION}.*-embed-amd64.zip"
+            f"--runtime {path}: {', '.join(sorted(missing))} is not in its top folder; a CPython "
+            f"{PYTHON_VERSION} is needed for Windows on amd64, such as python-{PYTHON_VERSION}.*-embed-amd64.zip"
         )
     if sha256 is None or sha256.lower() != actual:
         raise BuildError(
-            f"--runtime {path}: --runtime-sha256 must be the publisher's SHA-256 of it; "
-            f"given was {sha256 or 'nothing'}, it has {actual}"
+            f"--runtime {path}: --runtime-sha256 must be the publisher's SHA-256 of it. "
+            f"Given was {sha256 or 'nothing'}; the SHA-256 of the file is {actual}"
         )
     if "LICENSE.txt" not in files:
-        raise BuildError(f"--runtime {path} comes without CPython's LICENSE.txt, which has to go with it")
+        raise BuildError(
+            f"--runtime {path} has no LICENSE.txt of CPython, and the licence must be shipped with it"
+        )
     return Runtime(_with_search_path(files), f"{path.name} (SHA-256 {actual})", files["LICENSE.txt"])
 
 
 def folder_digest(files: Mapping[str, bytes]) -> str:
-    """Return the SHA-256 of `sha256sum`-like lines, sorted by path, of all FILES."""
+    """Return the SHA-256 of the lines that `sha256sum` would print for FILES, sorted by path."""
     lines = (f"{hashlib.sha256(files[name]).hexdigest()} *{name}\n" for name in sorted(files))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def assembled(cache: Path, stdlib: Path | None = None) -> Runtime:
-    """Put a runtime together: pinned Windows binaries, a standard library, and python.exe from launcher.c.
+    """Put a runtime together from pinned Windows binaries, a standard library, and python.exe made from launcher.c.
 
-    The standard library's Python files are the same on all systems; STDLIB is a `lib/python3.11` folder, by default
-    that of the Python which runs the build. Raises BuildError if it is of another 3.x, or no compiler is there.
+    The Python files of the standard library are the same on all systems. STDLIB is a `lib/python3.11` folder, by default
+    that of the Python which runs the build. Raise BuildError if it belongs to another 3.x, or if there is no compiler.
     """
     if stdlib is None:
         if not platform.python_version().startswith(PYTHON_VERSION + "."):
@@ -119,7 +121,7 @@ def assembled(cache: Path, stdlib: Path | None = None) -> Runtime:
 
 
 def _with_search_path(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Add `pythonXY._pth`: the runtime's own folders that exist, then `app` and `packages` beside the runtime."""
+    """Add `pythonXY._pth`: those of the runtime's own folders that exist, then `app` and `packages` beside the runtime."""
     zipped = DLL.replace(".dll", ".zip")
     places = [place for place in (zipped, "Lib", "DLLs") if place in files or _has_folder(files, place)]
     lines = [*places, ".", r"..\app", r"..\packages"]
@@ -135,7 +137,7 @@ def _files_below(folder: Path) -> list[Path]:
 
 
 def standard_library(stdlib: Path) -> dict[str, bytes]:
-    """Return the Python files of STDLIB, a `lib/python3.11` folder. Raises BuildError if it is something else."""
+    """Return the Python files of STDLIB, a `lib/python3.11` folder. Raise BuildError if it is not such a folder."""
     found = {}
     for path in _files_below(stdlib):
         inside = path.relative_to(stdlib)
@@ -155,11 +157,11 @@ def _licence(stdlib: Path) -> bytes:
     for path in (stdlib / "LICENSE.txt", stdlib.parent / "LICENSE.txt"):
         if path.is_file():
             return path.read_bytes()
-    raise BuildError(f"{stdlib} comes without CPython's LICENSE.txt, which has to go with it")
+    raise BuildError(f"{stdlib} has no LICENSE.txt of CPython, and the licence must be shipped with it")
 
 
 def _version_of(stdlib: Path) -> str:
-    """Name the CPython that STDLIB came with; only the building Python's own patch level can be known."""
+    """Return the name of the CPython that STDLIB came with. Its patch level is known for the building Python only."""
     own = Path(sysconfig.get_path("stdlib"))
     return f"CPython {platform.python_version() if stdlib == own else PYTHON_VERSION}"
 
@@ -169,9 +171,9 @@ def _compile_launcher() -> bytes:
 
 
 def _forwarder(dll: bytes) -> bytes:
-    """Make python3.dll, which extension modules for the stable ABI are linked against: each name leads to DLL's.
+    """Make python3.dll, against which extension modules for the stable ABI are linked: it forwards each name to DLL.
 
-    CPython's own is such a forwarder too (its PC/python3dll.c); the pinned package leaves it out.
+    CPython's own python3.dll is such a forwarder too (PC/python3dll.c). The pinned package does not contain it.
     """
     module = DLL.removesuffix(".dll")
     names = "".join(f"  {name} = {module}.{name}\n" for name in sorted(pe.Image(DLL, dll).exported_names()))
@@ -186,8 +188,8 @@ def _compile(name: str, source: Path, *options: str) -> bytes:
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
     if compiler is None:
         raise BuildError(
-            f"no {COMPILERS[0]} here to compile {name}: install Debian's gcc-mingw-w64-x86-64-win32 or its like, or "
-            "give --runtime python.org's embeddable package"
+            f"{COMPILERS[0]}, which compiles {name}, is not installed: install Debian's gcc-mingw-w64-x86-64-win32 or "
+            "the like, or pass python.org's embeddable package with --runtime"
         )
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / name

@@ -1,7 +1,7 @@
 """Fetches pinned wheels for Windows from the Python index and unpacks them.
 
-The pins are requirement files in pip's hash-checking form (`name==version --hash=sha256:...`): pip refuses, and this
-module never reads, a file that is not the pinned one.
+The pins are requirement files in pip's hash-checking form (`name==version --hash=sha256:...`). pip refuses a file that
+is not the pinned one, and this module never reads it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Pin(NamedTuple):
 
 
 def pins(requirements: Path) -> list[Pin]:
-    """Return what REQUIREMENTS pins, in the file's order."""
+    """Return the pins of REQUIREMENTS in the order of the file."""
     text = requirements.read_text("utf-8")
     return [
         Pin(re.sub(r"[-_.]+", "-", m["name"]).lower(), m["version"], m["sha256"]) for m in _PIN.finditer(text)
@@ -48,15 +48,15 @@ def require_same_versions(plain: Path, hashed: Path) -> None:
         differing = ", ".join(sorted({name for name, _ in one ^ other}))
         raise BuildError(
             f"{plain} and {hashed} do not pin the same versions of: {differing}.\n"
-            "Write the hashes anew with --update-pins and look at what changed."
+            "Rewrite the hashes with --update-pins, and look at what has changed."
         )
 
 
 def fetch(requirements: Path, cache: Path, *, python_version: str) -> list[Path]:
     """Return the wheels that REQUIREMENTS pins by hash, for Windows (amd64) and PYTHON_VERSION ("3.11").
 
-    They stay in CACHE, so a second build needs no network. Raises BuildError with pip's own words when a wheel cannot
-    be had or is not the pinned one.
+    They are kept in CACHE, so a second build needs no network. Raise BuildError with pip's message if a wheel cannot be
+    downloaded or is not the pinned one.
     """
     wanted = pins(requirements)
     if not all(pin.sha256 for pin in wanted):
@@ -68,7 +68,7 @@ def fetch(requirements: Path, cache: Path, *, python_version: str) -> list[Path]
 
 
 def download(requirements: Path, cache: Path, *, python_version: str) -> None:
-    """Have pip put the wheels of REQUIREMENTS into CACHE. Raises BuildError with pip's own words."""
+    """Download the wheels of REQUIREMENTS into CACHE. Raise BuildError with pip's message if that fails."""
     cache.mkdir(parents=True, exist_ok=True)
     pip = subprocess.run(
         [
@@ -85,7 +85,7 @@ def download(requirements: Path, cache: Path, *, python_version: str) -> None:
 
 
 def update_pins(plain: Path, hashed: Path, cache: Path, *, python_version: str) -> None:
-    """Write HASHED: the versions of PLAIN with the hash of the wheel that the index has for Windows now."""
+    """Write HASHED: the versions of PLAIN, each with the hash of the wheel that the index has for Windows now."""
     download(plain, cache, python_version=python_version)
     by_version = {_name_and_version(path): digest for digest, path in _cached(cache).items()}
     head = f"# The wheels of {plain.name} for Windows on amd64; made by --update-pins."
@@ -96,7 +96,7 @@ def update_pins(plain: Path, hashed: Path, cache: Path, *, python_version: str) 
 
 
 def _name_and_version(wheel: Path) -> tuple[str, str]:
-    """Read a wheel's file name: `{distribution}-{version}-...-{platform}.whl` (PEP 427)."""
+    """Return the name and version in the file name of a wheel: `{distribution}-{version}-...-{platform}.whl` (PEP 427)."""
     distribution, version = wheel.name.split("-")[:2]
     return distribution.replace("_", "-").lower(), version
 
@@ -106,9 +106,9 @@ def _cached(cache: Path) -> dict[str, Path]:
 
 
 def unpack(wheels: Iterable[Path]) -> dict[str, bytes]:
-    """Return the wheels' files as they would lie in site-packages.
+    """Return the files of the wheels as they would lie in site-packages.
 
-    Left out: `*.data` folders (scripts for a global installation) and RECORD (pip's list for uninstalling).
+    Two things are left out: `*.data` folders (scripts for a global installation) and RECORD (pip's list for uninstalling).
     """
     files = {}
     for wheel in wheels:

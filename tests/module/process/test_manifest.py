@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,13 @@ from jsonschema import Draft4Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT4
 
-from serial_relay import __version__
 from serial_relay.process.settings import Settings, read_settings
 from serial_relay.twin import desired
 from serial_relay.twin.methods import METHOD_NAMES
 from tools.render_manifest import join_create_options, layered, leave_to_device, read_env_file, render
 
 ROOT = Path(__file__).resolve().parents[3]
+VERSION = (ROOT / "VERSION").read_text(encoding="ascii").strip()
 SCHEMAS = ROOT.parent / "shared" / "schemas"
 DIALOUT = 10
 """The group of serial ports on Azure Linux, which the EFLOW virtual machine runs."""
@@ -111,12 +110,17 @@ def test_every_variable_has_an_example_value(template: Json) -> None:
 
 def test_one_version_everywhere(template: Json, manifest: Json) -> None:
     dockerfile = (ROOT / "Dockerfile.amd64").read_text(encoding="utf-8")
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert project["version"] == __version__
-    assert read("module/module.json")["image"]["tag"]["version"] == __version__
-    assert module_of(template)["version"] == __version__
-    assert f"\nARG VERSION={__version__}\n" in dockerfile
-    assert module_of(manifest)["settings"]["image"].endswith(f"/eflow-serial-relay:{__version__}-amd64")
+    assert read("module/module.json")["image"]["tag"]["version"] == VERSION
+    assert module_of(template)["version"] == VERSION
+    assert f"\nARG VERSION={VERSION}\n" in dockerfile
+    assert module_of(manifest)["settings"]["image"].endswith(f"/eflow-serial-relay:{VERSION}-amd64")
+    layer = read("examples/layered-deployment.json")["content"]["modulesContent"]["$edgeAgent"]
+    [shipped] = layer.values()
+    assert shipped["version"] == VERSION
+    for path in ("README.md", "examples/README.md", "examples/layered-deployment.json"):
+        text = (ROOT / path).read_text(encoding="utf-8")
+        named = re.findall(r"(?:serial-host-|eflow-serial-relay:|\"version\": \")(\d+\.\d+\.\d+)", text)
+        assert set(named) == {VERSION}, path
 
 
 def test_the_module_description_names_files_that_exist() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import serial
 
+import serial_relay
 from rfc2217 import (
     AccessServerSignature,
     ComPortCommand,
@@ -500,7 +501,9 @@ async def test_a_host_that_hangs_is_noticed_while_an_application_polls(ports: Po
 async def test_a_host_that_asks_who_we_are_is_told(ports: Ports) -> None:
     async with relayed(ports) as host:
         await host.tell(Signature())
-        await until(lambda: host.commands(Signature) == [Signature("serial_relay/1.0.0")])
+        await until(
+            lambda: host.commands(Signature) == [Signature(f"serial_relay/{serial_relay.__version__}")]
+        )
 
 
 async def test_one_protocol_after_the_other_with_the_port_open(ports: Ports) -> None:
