@@ -51,6 +51,8 @@ class PortStatus:
     connects: int = 0
     refused: int = 0
     """Connections that were turned away: not allowed, or the port has a client or no device."""
+    contention: str | None = None
+    """Which living clients replace each other again and again, if any do."""
     bytes_to_device: int = 0
     """Taken from clients for the device, `unsent` ones among them."""
     unsent: int = 0
@@ -100,6 +102,9 @@ def table(server: Mapping[str, Any]) -> str:
         if port["last_error"] is not None
     ]
     lines += [f"{port['name']}: {problem}" for port in server["ports"] for problem in port["not_listening"]]
+    lines += [
+        f"{port['name']}: {port['contention']}" for port in server["ports"] if port["contention"] is not None
+    ]
     return "\n".join(lines)
 
 

@@ -12,11 +12,30 @@ import struct
 import sys
 
 if sys.platform == "win32":
-    from serial_host.plumbing.tcp_options_windows import is_dead, notice_death, own_address
+    from serial_host.plumbing.tcp_options_windows import (
+        answers,
+        begin_probe,
+        is_dead,
+        notice_death,
+        own_address,
+    )
 else:
-    from serial_host.plumbing.tcp_options_posix import is_dead, notice_death, own_address
+    from serial_host.plumbing.tcp_options_posix import (
+        answers,
+        begin_probe,
+        is_dead,
+        notice_death,
+        own_address,
+    )
 
-__all__ = ["is_dead", "prepare_connection", "prepare_listener", "reset_on_close"]
+__all__ = [
+    "answers",
+    "begin_probe",
+    "is_dead",
+    "prepare_connection",
+    "prepare_listener",
+    "reset_on_close",
+]
 
 SOCKET_BUFFER = 16384
 """Bytes asked of the kernel for each direction; deeper buffers would hold minutes of a 9600 baud line."""

@@ -7,8 +7,12 @@ import sys
 if sys.platform == "win32":
     raise ImportError("not for Windows")
 
+import contextlib
+import fcntl
 import socket
 import struct
+import termios
+from dataclasses import dataclass
 
 IDLE_SECONDS = 3
 PROBE_SECONDS = 2
@@ -18,6 +22,13 @@ PROBES = 3
 _SILENCE_MILLISECONDS = 5000
 _RETRANSMITS = 3
 _TCP_CLOSE = 7
+_TCP_CLOSE_WAIT = 8
+
+_PROBE_IDLE_SECONDS = 1
+_PROBE_SECONDS = 1.5
+"""The probe is sent within a second; its answer has at least half a second."""
+_TICK_MILLISECONDS = 20
+"""The kernel measures the silence in ticks of up to 10 ms."""
 
 _TCP_INFO = struct.Struct("=8B13I")
 """The beginning of Linux's struct tcp_info, to tcpi_last_ack_recv."""
@@ -36,17 +47,61 @@ def notice_death(connection: socket.socket) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
 
 
+def begin_probe(connection: socket.socket) -> None:
+    """Let the kernel ask an idle peer now whether it is there; `answers` says what came of it.
+
+    Linux sends a keepalive probe as soon as TCP_KEEPIDLE is set to less than the connection's idle time
+    (net/ipv4/tcp.c, tcp_sock_set_keepidle_locked).
+    """
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _PROBE_IDLE_SECONDS)
+
+
+def answers(connection: socket.socket, waited: float) -> bool | None:
+    """Return whether the peer is there, `waited` seconds after `begin_probe`; None while that is not known.
+
+    A peer that has closed its side is not there, even if nobody has read that far. One that takes no more bytes is there:
+    the kernel asks it less and less often, so only a question without an answer counts.
+    """
+    info = _info(connection)
+    if info is None or info.state in (_TCP_CLOSE, _TCP_CLOSE_WAIT):
+        return False
+    if info.silence + _TICK_MILLISECONDS < 1000 * waited:
+        return True
+    if waited < _PROBE_SECONDS:
+        return None
+    (queued,) = struct.unpack("=I", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))
+    return bool(queued) and not info.unanswered
+
+
 def is_dead(connection: socket.socket) -> bool:
-    """Tell whether the peer acknowledges nothing any more, although something was sent to it.
+    """Return whether the peer acknowledges nothing any more, although something was sent to it.
 
     Keepalive does not run while data is unacknowledged, and the kernel goes on retransmitting for minutes.
     """
+    info = _info(connection)
+    return (
+        info is None
+        or info.state == _TCP_CLOSE
+        or (info.unanswered >= _RETRANSMITS and info.silence >= _SILENCE_MILLISECONDS)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Info:
+    """What the kernel knows of a connection."""
+
+    state: int
+    unanswered: int
+    """Retransmissions or probes in a row without an answer."""
+    silence: int
+    """Milliseconds since the peer's last acknowledgement."""
+
+
+def _info(connection: socket.socket) -> _Info | None:
     try:
         info = _TCP_INFO.unpack(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size))
     except OSError:
-        return True
+        return None
     state, _, retransmits, probes = info[:4]
-    silence: int = info[-1]
-    return bool(state == _TCP_CLOSE) or (
-        max(retransmits, probes) >= _RETRANSMITS and silence >= _SILENCE_MILLISECONDS
-    )
+    return _Info(state, max(retransmits, probes), info[-1])

@@ -5,7 +5,7 @@ From client to device: `RawSession.buffer_updated` -> `write` -> `ComPort.write`
 From device to client: `data_received` -> `RawSession.send`.
 """
 
-# ruff: noqa: D102  # the methods are documented where their type is: `port.ComPortEvents`, `session.SessionOwner`
+# ruff: noqa: D102  # the methods are documented where their type is: `port.ComPortEvents`, `session.SessionOwner`, `entrance.EntranceOwner`
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import Any
 
 from serial_host.com_port.port import ComPort, ComPortError, OpenComPort
 from serial_host.config import Address, Open, PortConfig, Protocol
-from serial_host.listening.interfaces import Endpoint, Interfaces, endpoints
-from serial_host.listening.tcp_listener import TcpListener, socket_name
+from serial_host.listening.interfaces import Interfaces, endpoints
+from serial_host.listening.tcp_listener import TcpListener
 from serial_host.plumbing.backoff import Backoff
 from serial_host.plumbing.log_budget import PortLog
-from serial_host.plumbing.tcp_options import prepare_connection, reset_on_close
 from serial_host.plumbing.text import described
+from serial_host.serving.entrance import Entrance
 from serial_host.serving.opening import CLOSE_SECONDS, Opening
 from serial_host.serving.traffic import Traffic
 from serial_host.session.raw import RawSession
@@ -58,7 +57,8 @@ class PortServer:
         self._traffic = traffic
         self._log = PortLog(_log, config.name)
         self._status = PortStatus(config.name, config.tcp_port, config.protocol)
-        self._listener = TcpListener(config.tcp_port, self._accept, self._log)
+        self._entrance = Entrance(config, self, self._log)
+        self._listener = TcpListener(config.tcp_port, self._entrance.accept, self._log)
         self._port: ComPort | None = None
         self._device_slow = False
         self._port_over: asyncio.Future[bool]
@@ -67,7 +67,6 @@ class PortServer:
         self._session_changed = asyncio.Event()
         self._starting: set[asyncio.Task[Any]] = set()
         self._overruns_before = 0
-        self._last_refusal: tuple[str, str] | None = None
 
     @property
     def _refuses_without_device(self) -> bool:
@@ -169,6 +168,7 @@ class PortServer:
     async def _stop(self) -> None:
         self._opening.stop()
         await self._listener.close()
+        await self._entrance.stop()
         if self._session is not None:
             self._session.close("the server stops")
 
@@ -191,60 +191,47 @@ class PortServer:
         if session.local not in present:
             session.abort(f"{session.local} is no longer an address of this computer")
 
-    def _accept(self, connection: socket.socket, endpoint: Endpoint) -> None:
-        try:
-            host, port = connection.getpeername()[:2]
-            prepare_connection(connection)
-        except OSError:  # it has gone again
-            connection.close()
-            return
-        address = ip_address(host.partition("%")[0])
-        peer = socket_name(address, port)
-        allowed = endpoint.networks if self._config.allow is None else self._config.allow
-        if not any(address in network for network in allowed):
-            self._refuse(peer, f"not in {', '.join(map(str, allowed))}; add its network to allow to admit it")
-            reset_on_close(connection)
-            connection.close()
-            return
+    # What the entrance asks for.
+
+    @property
+    def present(self) -> Session | None:
+        return self._session
+
+    @property
+    def starting(self) -> bool:
+        return bool(self._starting)
+
+    def start(self, connection: socket.socket, address: Address, peer: str) -> None:
         task = asyncio.ensure_future(
             asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._session_for(address, peer), connection
+                lambda: self._session_for(address, peer, connection), connection
             )
         )
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
 
-    def _session_for(self, address: Address, peer: str) -> Session:
-        if self._config.protocol is Protocol.RFC2217:
-            return Rfc2217Session(self, address, peer, self._config, self._log)
-        return RawSession(self, address, peer)
-
-    def _refuse(self, peer: str, reason: str) -> None:
+    def count_refused(self) -> None:
         self._status.refused += 1
-        # A client that tries for ever gets one line, not one for each attempt.
-        refusal = (peer.rpartition(":")[0], reason)
-        if refusal != self._last_refusal:
-            self._last_refusal = refusal
-            self._log.warning("client %s refused: %s", peer, reason)
+
+    def _session_for(self, address: Address, peer: str, connection: socket.socket) -> Session:
+        if self._config.protocol is Protocol.RFC2217:
+            return Rfc2217Session(self, address, peer, connection, self._config, self._log)
+        return RawSession(self, address, peer, connection)
 
     # What the session says.
 
     def session_started(self, session: Session) -> None:
-        present = self._session
+        reason = None
         if self._port is None and self._refuses_without_device:
-            self._refuse(session.peer, "the device is absent")
-            session.refuse("the device is absent")
+            reason = "the device is absent"
+        elif self._session is not None:
+            reason = f"{self._session.peer} is connected"
+        if reason is not None:
+            self._entrance.refuse(session.peer, reason)
+            session.refuse(reason)
             return
-        if present is not None:
-            if present.address != session.address and not self._config.take_over:
-                self._refuse(session.peer, f"{present.peer} is being served")
-                session.refuse(f"{present.peer} is connected")
-                return
-            self._log.info("client %s is replaced by %s", present.peer, session.peer)
-            self._session = None
-            present.abort("replaced")
         self._session = session
-        self._last_refusal = None
+        self._entrance.forget_refusals()
         self._session_changed.set()
         self._status.connects += 1
         self._status.client, self._status.client_since = session.peer, time.time()
@@ -322,6 +309,7 @@ class PortServer:
             self._count_overruns(self._port, final=False)
             self._status.unsent = self._port.unsent
             self._status.line = str(self._port.line)
+        self._status.contention = self._entrance.contention
         self._status.listening = self._listener.addresses
         self._status.not_listening = self._listener.problems
         return self._status

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections import deque
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
@@ -95,10 +96,11 @@ class Rfc2217Session(Session):
         owner: SessionOwner,
         address: Address,
         peer: str,
+        connection: socket.socket,
         config: PortConfig,
         log: logging.LoggerAdapter[logging.Logger],
     ) -> None:
-        super().__init__(owner, address, peer)
+        super().__init__(owner, address, peer, connection)
         self._log = log
         self._connection = Connection(Role.ACCESS_SERVER)
         self._name = config.name

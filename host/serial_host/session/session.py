@@ -15,7 +15,7 @@ from typing import Protocol, cast
 
 from serial_host.com_port.port import DEVICE_BOUND, READ_SIZE, ComPort
 from serial_host.config import Address
-from serial_host.plumbing.tcp_options import is_dead, reset_on_close
+from serial_host.plumbing.tcp_options import answers, is_dead, reset_on_close
 from serial_host.session.reading import Hold, Reading
 
 WATCH_SECONDS = 1.0
@@ -70,11 +70,13 @@ class _Client:
 class Session(asyncio.BufferedProtocol):
     """Reads at most 4 KB at a time into one buffer, so that the bound towards the device holds."""
 
-    def __init__(self, owner: SessionOwner, address: Address, peer: str) -> None:
+    def __init__(self, owner: SessionOwner, address: Address, peer: str, connection: socket.socket) -> None:
         self.address = address
-        """Of the client."""
+        """The client's address."""
         self.peer = peer
-        """`address:port` of the client."""
+        """The client's `address:port`."""
+        self.socket = connection
+        """The connection that the transport reads and writes; here only its options are used."""
         self.local: Address
         """Of ours, that the client connected to; from `connection_made`."""
         self._owner = owner
@@ -163,8 +165,12 @@ class Session(asyncio.BufferedProtocol):
     def abort(self, reason: str) -> None:
         """Disconnect the client at once, with a reset, so that it learns of it whatever it was doing."""
         self._end(reason)
-        reset_on_close(cast("socket.socket", self._transport.get_extra_info("socket")))
+        reset_on_close(self.socket)
         self._transport.abort()
+
+    def answers(self, waited: float) -> bool | None:
+        """Return whether the client's computer answers, `waited` seconds after `begin_probe`; None: not known yet."""
+        return answers(self.socket, waited)
 
     def _end(self, reason: str) -> None:
         """Let go of the device and leave the owner; whoever overrides this ends its timers and tasks."""
@@ -175,8 +181,7 @@ class Session(asyncio.BufferedProtocol):
 
     def _watch_peer(self) -> None:
         # While reading is paused the loop does not look at the socket, so its death shows only here.
-        connection = cast("socket.socket", self._transport.get_extra_info("socket"))
-        if is_dead(connection):
+        if is_dead(self.socket):
             self.abort("it does not answer any more")
             return
         self._watch = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch_peer)

@@ -17,26 +17,6 @@ def test_a_second_client_from_another_address_is_refused_at_once(tcp_port: int) 
     assert (status["connects"], status["refused"]) == (1, 1)
 
 
-def test_a_new_connection_from_the_same_address_replaces_the_old_one(tcp_port: int) -> None:
-    with (
-        RunningServer(echo_port({"tcp_port": tcp_port})) as server,
-        server.client() as old,
-        server.client() as new,
-    ):
-        assert old.is_cut()
-        new.send(b"mine")
-        assert new.receive(4) == b"mine"
-        assert server.status()["connects"] == 2
-
-
-def test_take_over_lets_anyone_replace(tcp_port: int) -> None:
-    port = echo_port({"tcp_port": tcp_port, "take_over": True})
-    with RunningServer(port) as server, server.client() as old, server.client(source="127.0.0.2") as new:
-        assert old.is_cut()
-        new.send(b"mine")
-        assert new.receive(4) == b"mine"
-
-
 def test_a_client_outside_the_allow_list_is_refused(tcp_port: int) -> None:
     port = echo_port({"tcp_port": tcp_port, "allow": ["127.0.0.2", "10.0.0.0/8"]})
     with RunningServer(port) as server:

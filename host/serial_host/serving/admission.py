@@ -1,0 +1,124 @@
+"""Decides whether a new connection replaces the present client: a living client loses its port to no bare connection.
+
+All modules of one virtual machine come from one address, and so do port scans and health probes of that machine. So a
+newcomer waits, unread, until one of these is known:
+
+    the present client has ended, or its computer answers nothing    the newcomer is served
+    the newcomer has gone again                                      nothing happens
+    the newcomer has shown that it is a client, and may replace a    the newcomer is served, but two living clients
+    living one (see `shows_client`)                                  replace each other less and less often (`TakeOvers`)
+    the present client's computer answers                            the newcomer is refused
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from enum import Enum, auto
+from typing import Protocol
+
+LOOK_SECONDS = 0.02
+"""The time between two looks at the two connections."""
+
+SHOW_SECONDS = 1.0
+"""The time that a newcomer has to show that it is a client."""
+
+PEEK_BYTES = 256
+
+COM_PORT_OFFERS = (b"\xff\xfb\x2c", b"\xff\xfd\x2c")
+"""IAC WILL COM-PORT-OPTION, IAC DO COM-PORT-OPTION: what an RFC 2217 client begins with."""
+
+KEPT_SECONDS = (5.0, 10.0, 20.0, 40.0, 60.0)
+"""For how long a living client keeps the port after it has replaced another living one, each time in a row."""
+
+PEACE_SECONDS = 300.0
+"""After so long without a take-over the next one counts as the first."""
+
+
+class TakeOvers:
+    """Take-overs from living clients; `now` is in seconds of any clock that only goes forward."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._last = 0.0
+
+    def kept(self, now: float) -> float:
+        """Return for how many seconds more the present client keeps the port."""
+        if not self._count:
+            return 0.0
+        return max(0.0, self._last + KEPT_SECONDS[min(self._count, len(KEPT_SECONDS)) - 1] - now)
+
+    def happened(self, now: float) -> None:
+        """Count a take-over."""
+        self._count = self._in_a_row(now) + 1
+        self._last = now
+
+    def contended(self, now: float) -> bool:
+        """Return whether clients replace each other: there were several take-overs in a row."""
+        return self._in_a_row(now) > 1
+
+    def _in_a_row(self, now: float) -> int:
+        return self._count if now - self._last < PEACE_SECONDS else 0
+
+
+class PresentClient(Protocol):
+    """What is asked of the client that has the port."""
+
+    ended: bool
+
+    def answers(self, waited: float) -> bool | None:
+        """Return whether its computer answers, `waited` seconds after `begin_probe`; None while that is not known."""
+
+
+class Verdict(Enum):
+    """What becomes of a newcomer."""
+
+    FREE = auto()
+    """The port has no client any more, or one that is silent."""
+    REPLACE = auto()
+    """The newcomer is a client, and may replace the living one."""
+    REFUSE = auto()
+    GONE = auto()
+
+
+def shows_client(said: bytes, waited: float, *, rfc2217: bool, take_over: bool) -> bool:
+    """Return whether a newcomer that has sent `said` is a client that may replace a living one.
+
+    With RFC 2217 it is one that offers the com port option. Raw bytes show nothing, so there a living client is replaced
+    only with `take_over`, by whoever sends something or stays for `SHOW_SECONDS`.
+    """
+    if rfc2217:
+        return any(offer in said for offer in COM_PORT_OFFERS)
+    return take_over and (bool(said) or waited >= SHOW_SECONDS)
+
+
+async def contend(
+    newcomer: socket.socket, present: PresentClient, *, rfc2217: bool, take_over: bool
+) -> Verdict:
+    """Wait until it is known what becomes of a newcomer; nothing is read from it."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    while True:
+        waited = loop.time() - started
+        said = _peek(newcomer)
+        if said is None:
+            return Verdict.GONE
+        answers = present.answers(waited)
+        if present.ended or answers is False:
+            return Verdict.FREE
+        if shows_client(said, waited, rfc2217=rfc2217, take_over=take_over):
+            return Verdict.REPLACE
+        may_show = (rfc2217 or take_over) and waited < SHOW_SECONDS
+        if answers and not may_show:
+            return Verdict.REFUSE
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _peek(connection: socket.socket) -> bytes | None:
+    """Return what has come without taking it; None when the connection has ended."""
+    try:
+        return connection.recv(PEEK_BYTES, socket.MSG_PEEK) or None
+    except BlockingIOError:
+        return b""
+    except OSError:
+        return None
