@@ -1,6 +1,6 @@
 # Every target makes its own set-up: Debian packages through sudo where they are missing, .venv for Python.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bundle test-packages test-container test-windows clean
+.PHONY: help demo test check bench soak bundle test-packages test-container test-windows clean
 
 PYTHON := .venv/bin/python
 
@@ -24,6 +24,10 @@ check: ## ruff and mypy
 bench: ## measure against socat and ser2net in the same run; writes docs/benchmarks
 	@tools/setup test
 	@$(PYTHON) -m tests.benchmarks --output docs/benchmarks
+
+soak: ## 30 minutes of faults at random, and a table of what they cost (SOAK_ARGUMENTS="--seconds 60 --seed 9")
+	@tools/setup test
+	@$(PYTHON) -m tests.faults $(SOAK_ARGUMENTS)
 
 bundle: ## the zip for the Windows host, in dist/
 	@tools/setup windows

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from tests.system import peers
 from tests.system.processes import PATIENCE, Program, free_port, python_program, wait_for
@@ -97,15 +99,19 @@ class Relay:
         port: dict[str, Any] = self.reported.get("serialPorts", {}).get(name) or {}
         return port
 
-    def metric(self, name: str, **labels: str) -> float:
-        """The present value of `serial_relay_port_<name>` with these labels, from the module's metrics."""
+    def samples(self) -> Iterator[Sample]:
+        """The module's metrics of now."""
         with urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=PATIENCE) as answer:
             text = answer.read().decode()
         for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                if sample.name == f"serial_relay_port_{name}" and labels.items() <= sample.labels.items():
-                    return float(sample.value)
-        raise AssertionError(f"no metric {name} of {labels} in:\n{text}")
+            yield from family.samples
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The present value of `serial_relay_port_<name>` with these labels, from the module's metrics."""
+        for sample in self.samples():
+            if sample.name == f"serial_relay_port_{name}" and labels.items() <= sample.labels.items():
+                return float(sample.value)
+        raise AssertionError(f"no metric {name} of {labels}")
 
     def wait_for_close(self, name: str) -> None:
         """Wait until the relay has taken note that no application has the port open any more."""
@@ -150,8 +156,10 @@ class Relay:
 class Host:
     """The serial host, run as `serial_host <arguments>`; its output stands in `directory/host.log`."""
 
-    def __init__(self, directory: Path, *arguments: str | Path) -> None:
+    def __init__(self, directory: Path, *arguments: str | Path, within: Sequence[str] = ()) -> None:
+        """`within` is a command that runs the host's."""
         self.directory = directory
+        self._within = within
         self.arguments = arguments
         # Its control socket stands there, with a path of 107 bytes at most, apart from those of other hosts.
         self._runtime_directory = tempfile.TemporaryDirectory(prefix="host-")
@@ -160,7 +168,7 @@ class Host:
 
     def start(self) -> None:
         self._program = Program(
-            python_program("-m", "serial_host", *self.arguments),
+            [*self._within, *python_program("-m", "serial_host", *self.arguments)],
             self.directory / "host.log",
             {"XDG_RUNTIME_DIR": self._runtime_directory.name},
         )
@@ -176,6 +184,17 @@ class Host:
             return peers.listens(port)
 
         wait_for(listening, f"the host to listen on {port}")
+
+    @property
+    def status(self) -> dict[str, dict[str, Any]]:
+        """What `serial_host status` says of each port."""
+        path = Path(self._runtime_directory.name) / "serial-host" / f"serial-host-{self.program.pid}.sock"
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PATIENCE)
+            connection.connect(str(path))
+            connection.sendall(b'{"command": "status"}\n')
+            with connection.makefile("rb") as answer:
+                return {port["name"]: port for port in json.loads(answer.readline())["ports"]}
 
     def stop(self) -> int:
         return self.program.stop()

@@ -6,9 +6,7 @@ rule there that drops every packet both ways, as a crashed machine or a pulled c
 
 from __future__ import annotations
 
-import itertools
 import os
-import random
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,53 +14,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.system.conftest import OpenPort, StartProgram, StartRelay
+from tests.system.far_host import FarHost
 from tests.system.processes import wait_for
 from tests.system.stack import Relay
 
 NOTICED_WITHIN = 10.0
 """Seconds, as promised to users."""
-
-CUT = "table inet cut { chain input { type filter hook input priority 0; policy drop; }; chain output { type filter hook output priority 0; policy drop; }; }"
-
-
-class FarHost:
-    """A network of two machines: this one and another that can be cut off."""
-
-    _numbers = itertools.count()
-
-    def __init__(self) -> None:
-        number = f"{os.getpid()}{next(self._numbers)}"  # an interface can outlive its namespace for a moment
-        network = f"10.{random.randrange(200, 250)}.{random.randrange(256)}"
-        near, far = f"n{number}", f"f{number}"
-        self.name = f"far{number}"
-        self.address = f"{network}.2"
-        self._run(f"ip netns add {self.name}")
-        try:
-            self._run(f"ip link add {near} type veth peer name {far} netns {self.name}")
-            self._run(f"ip addr add {network}.1/30 dev {near}")
-            self._run(f"ip link set {near} up")
-            self._run(f"{self.inside} ip addr add {self.address}/30 dev {far}")
-            self._run(f"{self.inside} ip link set {far} up")
-        except BaseException:
-            self.remove()
-            raise
-
-    @property
-    def inside(self) -> str:
-        """What runs a command on the far machine."""
-        return f"ip netns exec {self.name}"
-
-    def cut(self) -> None:
-        self._run(f"{self.inside} nft -f -", CUT)
-
-    def mend(self) -> None:
-        self._run(f"{self.inside} nft delete table inet cut")
-
-    def remove(self) -> None:
-        self._run(f"ip netns del {self.name}")
-
-    def _run(self, command: str, text: str = "") -> None:
-        subprocess.run(command.split(), input=text, text=True, check=True, capture_output=True)
 
 
 @pytest.fixture
