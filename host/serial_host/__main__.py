@@ -18,10 +18,12 @@ from typing import Any
 
 import serial_host
 from serial_host import config
+from serial_host.com_port.port import ComPortError
 from serial_host.configuration import config_file
 from serial_host.control import control
 from serial_host.line import FlowControl, Parity
 from serial_host.plumbing import log
+from serial_host.plumbing.commands import PROGRAM
 from serial_host.serving.server import Served, Server
 from serial_host.serving.traffic import Traffic
 
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except config_file.ConfigError as error:
         print(f"serial_host: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_USAGE
-    except (control.NotRunningError, OSError) as error:
+    except (control.NotRunningError, ComPortError, OSError) as error:
         print(f"serial_host: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_FAILED
 
@@ -60,7 +62,7 @@ def _run(options: argparse.Namespace) -> int:
         configuration = config_file.load(options.config)
     elif options.device is None or options.tcp_port is None:
         raise config_file.ConfigError(
-            "expected DEVICE and PORT, as in 'serial_host run COM3 5002', or --config FILE"
+            f"expected DEVICE and PORT, as in '{PROGRAM} run COM3 5002', or --config FILE"
         )
     else:
         entry = {"device": options.device, "tcp_port": options.tcp_port, **_port_keys(options)}
@@ -126,7 +128,7 @@ async def _answer_commands(server: Server) -> None:
     try:
         await control.serve(control.Commands(server.status, server.stop))
     except OSError as error:
-        _log.warning("'serial_host status' and 'stop' will not find this server: %s", error)
+        _log.warning("'%s status' and 'stop' will not find this server: %s", PROGRAM, error)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -167,6 +169,10 @@ def _list(options: argparse.Namespace) -> int:
             match += [f'serial = "{port.serial}"'] if port.serial else []
             match += [] if port.serial or not port.location else [f'location = "{port.location}"']
             _print(f"    match = {{ {', '.join(match)} }}")
+        if port.latency_timer is not None:
+            _print(
+                f"    latency timer {port.latency_timer} ms: an answer may wait in the adapter for so long"
+            )
     if not ports:
         print("serial_host: no serial ports are there", file=sys.stderr)  # noqa: T201
     return 0
@@ -190,7 +196,7 @@ def _stop(options: argparse.Namespace) -> int:
         return 0
     if len(pids) > 1:
         raise control.NotRunningError(
-            f"{len(pids)} servers are running: say which with --pid {pids[0]}, see 'serial_host status'"
+            f"{len(pids)} servers are running: say which with --pid {pids[0]}, see '{PROGRAM} status'"
         )
     (pid,) = pids
     control.ask(pid, "stop")

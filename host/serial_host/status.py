@@ -43,6 +43,8 @@ class PortStatus:
     """The operating system's name of the open port."""
     line: str | None = None
     """The settings in force, `9600 8N1`."""
+    latency_timer: int | None = None
+    """Milliseconds for which the USB adapter of the open port may collect bytes before it sends them."""
     listening: list[str] = field(default_factory=list)
     not_listening: list[str] = field(default_factory=list)
     """Why it does not listen everywhere it should, a message each."""
@@ -100,6 +102,11 @@ def table(server: Mapping[str, Any]) -> str:
         f"{port['name']}: {_time(port['last_error_at'])} {port['last_error']}"
         for port in server["ports"]
         if port["last_error"] is not None
+    ]
+    lines += [
+        f"{port['name']}: an answer may wait up to {port['latency_timer']} ms in the USB adapter (its latency timer)"
+        for port in server["ports"]
+        if port.get("latency_timer") is not None
     ]
     lines += [f"{port['name']}: {problem}" for port in server["ports"] for problem in port["not_listening"]]
     lines += [

@@ -17,6 +17,7 @@ if sys.platform == "win32":
     # They need terminals of POSIX, or peers from Debian.
     collect_ignore = [
         "com_port/test_com_port.py",
+        "com_port/test_serial_port.py",
         "control/test_control.py",
         "serving/test_half_open.py",
         "session/test_hostile_clients.py",

@@ -1,6 +1,6 @@
-"""Moves bytes between a terminal's file descriptor and the event loop, without threads (POSIX).
+"""Moves bytes between the file descriptor of a terminal and the event loop, without threads (POSIX).
 
-One wake-up of the loop for a message, where threads need three switches.
+A message costs one wake-up of the event loop, where threads need three switches.
 """
 
 # ruff: noqa: D102  # the methods are documented where their type is: `pump.Pump`
@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 
 from serial_host.com_port.port import READ_SIZE, WRITE_HIGH, ComPortError, ComPortEvents
+from serial_host.plumbing.text import described
 
 
 class DescriptorPump:
-    """Drives a non-blocking descriptor; does not close it."""
+    """Moves the bytes of a non-blocking descriptor; it does not close the descriptor."""
 
     def __init__(self, device: str, descriptor: int, events: ComPortEvents) -> None:
         self._device = device
@@ -48,6 +50,9 @@ class DescriptorPump:
         if len(self._unsent) > WRITE_HIGH and not self._writing_paused:
             self._writing_paused = True
             self._events.pause_writing()
+
+    def discard_received(self, purge: Callable[[], int]) -> int:
+        return purge()  # bytes are delivered as soon as they are read, so the pump never holds any
 
     def discard_unsent(self) -> int:
         discarded = len(self._unsent)
@@ -93,7 +98,7 @@ class DescriptorPump:
         except BlockingIOError:
             return 0
         except OSError as error:
-            # Told to the owner only after the bytes that failed stand in `unsent`, where it counts them.
+            # The owner is told later, when the bytes that failed are in `unsent`, where it counts them.
             self._stop()
             self._loop.call_soon(self._tell_lost, error)
             return 0
@@ -114,5 +119,5 @@ class DescriptorPump:
         self._tell_lost(error)
 
     def _tell_lost(self, error: OSError | None) -> None:
-        reason = "it hung up" if error is None else error.strerror or str(error)
+        reason = "it hung up" if error is None else described(error)
         self._events.port_lost(ComPortError(f"{self._device} is gone: {reason}"))

@@ -1,4 +1,4 @@
-"""The driver behind an open COM port, by one name on every operating system: settings, modem lines, error counts."""
+"""The driver behind an open COM port, under one name on every operating system: settings, modem lines, error counts."""
 
 from __future__ import annotations
 

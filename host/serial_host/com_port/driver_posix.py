@@ -1,4 +1,4 @@
-"""What a terminal's driver says of a serial line on Linux: settings, modem lines, error counts.
+"""What the driver of a terminal knows of a serial line on Linux: settings, modem lines, error counts.
 
 Ioctl numbers and structures as in Linux's `asm-generic/ioctls.h`, `asm-generic/termbits.h` and `linux/serial.h`.
 """
@@ -26,11 +26,11 @@ _ICOUNTER = struct.Struct("=11i36x")
 
 _DATA_BITS: dict[int, Literal[5, 6, 7, 8]] = {termios.CS5: 5, termios.CS6: 6, termios.CS7: 7, termios.CS8: 8}
 _NOT_FOR_THIS_TERMINAL = (errno.ENOTTY, errno.EINVAL, errno.EIO)
-"""What a pseudo-terminal, or a driver without the feature, answers; a vanished device fails at the next read."""
+"""What a pseudo-terminal, or a driver without the feature, answers. A vanished device is noticed at the next read."""
 
 
 class Driver:
-    """Asks the driver behind a terminal's file descriptor."""
+    """Asks the driver behind the file descriptor of a terminal."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -38,7 +38,7 @@ class Driver:
         self._errors_before = self.line_errors()
 
     def line(self) -> LineSettings:
-        """Give the settings in force, arbitrary baud rates included. Raises `OSError`."""
+        """Return the settings in force, also with an arbitrary baud rate. Raises `OSError`."""
         iflag, _, cflag, _, _, _, _, speed = _TERMIOS2.unpack(self._ask(_TCGETS2, _TERMIOS2.size))
         parity = Parity.NONE
         if cflag & termios.PARENB:
@@ -61,7 +61,7 @@ class Driver:
         )
 
     def modem_lines(self) -> ModemLines:
-        """Give the lines that the device drives; all off where the terminal has none. Raises `OSError`."""
+        """Return the lines that the device drives; all are off if the terminal has none. Raises `OSError`."""
         try:
             (bits,) = struct.unpack("=I", self._ask(termios.TIOCMGET, 4))
         except OSError as error:
@@ -76,7 +76,7 @@ class Driver:
         )
 
     def line_errors(self) -> LineErrors:
-        """Give the driver's counts since this object was made; all 0 where it keeps none. Raises `OSError`."""
+        """Return the counts of the driver since this object was made; all are 0 if it keeps none. Raises `OSError`."""
         try:
             counts = _ICOUNTER.unpack(self._ask(_TIOCGICOUNT, _ICOUNTER.size))
         except OSError as error:
@@ -94,24 +94,24 @@ class Driver:
         )
 
     def received_waiting(self) -> int:
-        """Give the number of bytes that the driver holds for us. Raises `OSError`."""
+        """Return the number of received bytes that the driver holds. Raises `OSError`."""
         (waiting,) = struct.unpack("=I", self._ask(termios.FIONREAD, 4))
         return int(waiting)
 
     def unsent_waiting(self) -> int:
-        """Give the number of bytes that the driver holds for the device. Raises `OSError`."""
+        """Return the number of bytes that the driver holds for the device. Raises `OSError`."""
         (waiting,) = struct.unpack("=I", self._ask(termios.TIOCOUTQ, 4))
         return int(waiting)
 
     def wait_sent(self) -> None:
-        """Wait for the UART's own buffer, which no count tells of. Raises `OSError`."""
+        """Wait until the buffer of the UART itself is empty, which no count includes. Raises `OSError`."""
         try:
             termios.tcdrain(self._descriptor)
         except termios.error as error:
             raise OSError(*error.args) from error
 
     def forget(self) -> None:
-        """Touch the descriptor no more: its number may soon be another file's."""
+        """Do not use the descriptor any more: its number may soon belong to another file."""
         self._descriptor = -1
 
     def _ask(self, request: int, size: int) -> bytes:

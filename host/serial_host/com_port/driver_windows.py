@@ -1,8 +1,8 @@
-"""What the Windows serial driver says of a line: settings, modem lines, error counts.
+"""What the serial driver of Windows knows of a line: settings, modem lines, error counts.
 
-pyserial asks `ClearCommError` for the number of waiting bytes and drops the error flags that the same call clears, so
-whoever wants the flags must make the call in its place.
-Structures as in winbase.h: DCB, COMSTAT.
+pyserial calls `ClearCommError` for the number of waiting bytes, and drops the error flags that the same call returns and
+clears. So this file makes that call in place of pyserial.
+The structures DCB and COMSTAT are those of winbase.h.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Driver:
         self._errors = LineErrors()
 
     def line(self) -> LineSettings:
-        """Give the settings in force. Raises `OSError`."""
+        """Return the settings in force. Raises `OSError`."""
         dcb = _Dcb(length=ctypes.sizeof(_Dcb))
         if not _kernel32.GetCommState(self._handle, ctypes.byref(dcb)):
             raise ctypes.WinError(ctypes.get_last_error())
@@ -103,7 +103,7 @@ class Driver:
         )
 
     def modem_lines(self) -> ModemLines:
-        """Give the lines that the device drives. Raises `OSError`."""
+        """Return the lines that the device drives. Raises `OSError`."""
         bits = wintypes.DWORD()
         if not _kernel32.GetCommModemStatus(self._handle, ctypes.byref(bits)):
             raise ctypes.WinError(ctypes.get_last_error())
@@ -115,29 +115,29 @@ class Driver:
         )
 
     def line_errors(self) -> LineErrors:
-        """Give how often the driver flagged each error since this object was made. Raises `OSError`."""
+        """Return how often the driver has flagged each error since this object was made. Raises `OSError`."""
         self._look()
         return self._errors
 
     def received_waiting(self) -> int:
-        """Give the number of bytes that the driver holds for us. Raises `OSError`."""
+        """Return the number of received bytes that the driver holds. Raises `OSError`."""
         return int(self._look().received)
 
     def unsent_waiting(self) -> int:
-        """Give the number of bytes that the driver holds for the device. Raises `OSError`."""
+        """Return the number of bytes that the driver holds for the device. Raises `OSError`."""
         return int(self._look().unsent)
 
     def wait_sent(self) -> None:
-        """Wait for the UART's own buffer, which no count tells of. Raises `OSError`."""
+        """Wait until the buffer of the UART itself is empty, which no count includes. Raises `OSError`."""
         if not _kernel32.FlushFileBuffers(self._handle):
             raise ctypes.WinError(ctypes.get_last_error())
 
     def forget(self) -> None:
-        """Touch the handle no more: its number may soon be another file's."""
+        """Do not use the handle any more: its number may soon belong to another file."""
         self._handle = _INVALID_HANDLE
 
     def _look(self) -> _ComStat:
-        """Ask for the queues' lengths, and take note of the error flags that this clears."""
+        """Return the lengths of the queues, and count the error flags that the call clears. Raises `OSError`."""
         flags = wintypes.DWORD()
         state = _ComStat()
         if not _kernel32.ClearCommError(self._handle, ctypes.byref(flags), ctypes.byref(state)):

@@ -1,7 +1,7 @@
-"""A Modbus RTU device for trials without hardware. The only importer of pymodbus, which does all of Modbus.
+"""A Modbus RTU device for trials without hardware. pymodbus implements the protocol, and only this file imports it.
 
 input registers    0-1  seconds since the start (32 bits, high word first)
-                   2    temperature in tenths of a degree Celsius: 200 +- 50, once a minute up and down
+                   2    temperature in tenths of a degree Celsius: 200 +- 50, which rises and falls once a minute
                    3    requests answered, modulo 65536
 holding registers  0-99 hold what is written
 coils              0-15 hold what is written
@@ -24,16 +24,16 @@ from pymodbus.simulator.simcore import SimCore
 from serial_host.com_port.simulated import Answer
 
 LONGEST_FRAME = 256
-"""Bytes of a Modbus RTU frame (Modbus over Serial Line V1.02, 2.5.1); more without a frame in it is noise."""
+"""Limit in bytes of a Modbus RTU frame (Modbus over Serial Line V1.02, 2.5.1); more bytes without a frame are noise."""
 
 FRAME_GAP_SECONDS = 0.1
-"""Silence after which an incomplete frame is forgotten. The standard's 3.5 characters do not survive a network."""
+"""Silence after which an incomplete frame is forgotten. The 3.5 characters of the standard do not survive a network."""
 
 _READ_INPUT_REGISTERS = 4
 
 
 class ModbusDevice:
-    """Answers as the device with one address; other addresses are other devices' and get no answer."""
+    """Answers as the device with one address. Requests to other addresses are for other devices and get no answer."""
 
     def __init__(self, address: int) -> None:
         self._address = address
@@ -57,7 +57,7 @@ class ModbusDevice:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __call__(self, data: bytes, answer: Answer) -> None:
-        """Take bytes from the line; an answer follows when they complete a request."""
+        """Take bytes from the line. An answer follows when they complete a request."""
         now = time.monotonic()
         if now - self._received_at > FRAME_GAP_SECONDS:
             self._received.clear()

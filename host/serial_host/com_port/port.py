@@ -1,7 +1,6 @@
-"""What the server needs of a COM port: the type that a real port and a simulated one both are.
+"""The type of an open COM port, which `serial_port` (pyserial) and `simulated` implement.
 
-Not here: how a port is opened or driven; that is `serial_port` (pyserial) and `simulated`. Everything in these types
-is called on the event loop's thread.
+All methods in these types are called on the thread of the event loop, except where they say otherwise.
 """
 
 from __future__ import annotations
@@ -12,33 +11,33 @@ from typing import Protocol
 from serial_host.line import LineErrors, LineSettings, ModemLines
 
 DEVICE_BOUND = 8192
-"""At most this many bytes stand between a client's connection and the device's driver."""
+"""The limit in bytes of what is held between the connection of a client and the driver of the device."""
 
 WRITE_HIGH = DEVICE_BOUND // 2
-"""More unsent bytes than this stop reading from the client; a read takes at most as much again."""
+"""With more unsent bytes than this the client is not read any more; a last read brings at most as many again."""
 
 READ_SIZE = DEVICE_BOUND // 2
-"""At most this many bytes are taken from the driver, or from a client, at once."""
+"""The limit in bytes of one read from the driver or from a client."""
 
 
 class ComPortError(Exception):
-    """The port cannot be opened, or was lost; the text is for people and names the port."""
+    """The port cannot be opened, cannot do something or was lost. The text is for people and names the port."""
 
 
 class ComPortEvents(Protocol):
-    """What an open port tells its owner."""
+    """What an open port reports to its owner."""
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes from the device."""
+        """Bytes have arrived from the device."""
 
     def pause_writing(self) -> None:
-        """Stop writing: more than `WRITE_HIGH` bytes wait for the device. What is written still is kept."""
+        """Stop writing, because more than `WRITE_HIGH` bytes wait for the device. Bytes that are written still are kept."""
 
     def resume_writing(self) -> None:
-        """Write again."""
+        """Writing may go on."""
 
     def port_lost(self, error: ComPortError) -> None:
-        """Close the port: it vanished or failed. Called once, and never after `close`."""
+        """The port has vanished or failed, and is to be closed. Called once, and never after `close`."""
 
 
 class ComPort(Protocol):
@@ -46,22 +45,26 @@ class ComPort(Protocol):
 
     @property
     def device(self) -> str:
-        """The name that the operating system opened, `COM3` or `/dev/ttyUSB0`."""
+        """The name under which the operating system opened the port: `COM3` or `/dev/ttyUSB0`."""
 
     @property
     def line(self) -> LineSettings:
-        """The settings that the driver really runs with."""
+        """The settings that the driver really uses."""
+
+    @property
+    def latency_timer(self) -> int | None:
+        """Milliseconds for which the USB adapter may collect bytes before it sends them; None if it has no such timer."""
 
     @property
     def unsent(self) -> int:
-        """Bytes written that the driver has not taken."""
+        """The number of bytes that were written and that the driver has not taken."""
 
     @property
     def drained(self) -> bool:
-        """Whether nothing was written since `drain` last found that the device has it all."""
+        """True if nothing was written since the last completed `drain`."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Take all of `data`, which may be reused after the call; may call `pause_writing` before it returns."""
+        """Take all of `data`, which may be reused after the call. May call `pause_writing` before it returns."""
 
     def pause_reading(self) -> None:
         """Leave further bytes with the driver, so that its flow control stops the device."""
@@ -70,12 +73,12 @@ class ComPort(Protocol):
         """Deliver bytes again."""
 
     async def drain(self) -> None:
-        """Wait until the device has what was written; not for ever, if flow control stops it. Never raises."""
+        """Wait until the device has what was written, but not for ever if flow control stops it. Never raises."""
 
     def change_line(self, line: LineSettings) -> None:
-        """Set what the driver accepts; `line` tells afterwards what it made of it. Raises `ComPortError`.
+        """Set the line as far as the driver accepts it; `line` holds the result afterwards. Raises `ComPortError`.
 
-        May block for as long as the driver does, and may be called from any one thread at a time.
+        It may block for as long as the driver does. It may be called from any thread, but from one at a time.
         """
 
     def set_dtr(self, on: bool) -> None:  # noqa: FBT001  # a line is on or off, and the name says which line
@@ -88,20 +91,20 @@ class ComPort(Protocol):
         """Begin or end a break condition. Raises `ComPortError`."""
 
     def modem_lines(self) -> ModemLines:
-        """Read the modem lines; all off where the port has none. Raises `ComPortError`."""
+        """Return the modem lines; all are off if the port has none. Raises `ComPortError`."""
 
     def line_errors(self) -> LineErrors:
-        """Read the driver's counts; all 0 where it keeps none. Raises `ComPortError`."""
+        """Return the counts of the driver; all are 0 if it keeps none. Raises `ComPortError`."""
 
     def discard_received(self) -> int:
-        """Throw away what the driver has received; gives the number of bytes. Raises `ComPortError`."""
+        """Discard all bytes that have arrived and were not delivered; return their number. Raises `ComPortError`."""
 
     def discard_unsent(self) -> int:
-        """Throw away what the device has not been sent; gives the number of bytes. Raises `ComPortError`."""
+        """Discard all bytes that were not sent to the device yet; return their number. Raises `ComPortError`."""
 
     async def close(self) -> None:
-        """Give the port back to the operating system; unsent bytes are lost. Never raises."""
+        """Give the port back to the operating system. Unsent bytes are lost. Never raises, but may last as long as the driver."""
 
 
 OpenComPort = Callable[[ComPortEvents], Awaitable[ComPort]]
-"""Opens one port; raises `ComPortError` when it cannot be had now."""
+"""Opens one port. Raises `ComPortError` if it cannot be opened now. May last as long as the driver."""

@@ -1,25 +1,33 @@
-"""What moves the bytes of an open COM port: the type that `descriptor_pump` and `thread_pump` share."""
+"""The type that `descriptor_pump` and `thread_pump` share: it moves the bytes of an open COM port."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 
 class Pump(Protocol):
-    """Moves bytes between a port's driver and its `ComPortEvents`; does not close the port."""
+    """Moves bytes between the driver of a port and its `ComPortEvents`; it does not close the port."""
 
     written: bool
-    """Set by `write`; cleared by whoever sees to it that the device has everything."""
+    """Set by `write`, and cleared by the caller who has made sure that the device has everything."""
 
     @property
     def unsent(self) -> int:
-        """Bytes written that the driver has not taken."""
+        """The number of bytes that were written and that the driver has not taken."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Take all of `data`, which may be reused after the call; may call `pause_writing` before it returns."""
+        """Take all of `data`, which may be reused after the call. May call `pause_writing` before it returns."""
+
+    def discard_received(self, purge: Callable[[], int]) -> int:
+        """Call `purge`, which empties the driver, and forget the received bytes that the pump itself holds.
+
+        Return the number of all these bytes: those that `purge` returns and those of the pump. Afterwards no byte is
+        delivered that arrived before the call. Raises what `purge` raises.
+        """
 
     def discard_unsent(self) -> int:
-        """Forget the unsent bytes; gives their number."""
+        """Forget the unsent bytes and return their number."""
 
     def pause_reading(self) -> None:
         """Leave further bytes with the driver."""
@@ -28,4 +36,4 @@ class Pump(Protocol):
         """Deliver bytes again."""
 
     async def stop(self) -> None:
-        """Touch the port no more."""
+        """Stop using the port. Returns when no call of the driver is under way."""

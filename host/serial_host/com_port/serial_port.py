@@ -1,7 +1,9 @@
-"""Real COM ports: opens them, sets them up, finds them by USB identity. The only importer of pyserial.
+"""Real COM ports: opens them, sets them up and finds them by their USB identity. Only this file and `listing` use pyserial.
 
-Bytes are moved by `descriptor_pump` (POSIX) or `thread_pump` (Windows); what pyserial cannot tell (the
-settings in force, error counts) comes from `driver_posix` or `driver_windows`.
+`descriptor_pump` (POSIX) or `thread_pump` (Windows) moves the bytes. What pyserial cannot tell, namely the settings in
+force and the error counts, comes from `driver_posix` or `driver_windows`.
+
+Whatever pyserial, a driver or the system raises here becomes a `ComPortError` of this port.
 """
 
 # ruff: noqa: D102  # the methods are documented where their type is: `port.ComPort`
@@ -14,26 +16,31 @@ import errno
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import serial
 import serial.rs485
 
+from serial_host.com_port.adapters import latency_timer
 from serial_host.com_port.driver import Driver
 from serial_host.com_port.listing import find_port, present_ports
+from serial_host.com_port.open_errors import why_not_open
 from serial_host.com_port.port import ComPort, ComPortError, ComPortEvents, OpenComPort
 from serial_host.com_port.pump import Pump
 from serial_host.com_port.thread_pump import ThreadPump
 from serial_host.config import PortConfig, UsbMatch
 from serial_host.line import FlowControl, LineErrors, LineSettings, ModemLines, Parity
+from serial_host.plumbing.text import described
+from serial_host.plumbing.threads import call_in_thread
 
 if sys.platform != "win32":
     from serial_host.com_port.descriptor_pump import DescriptorPump
 
 DRAIN_SECONDS = 5.0
-"""At most this long a change of the line waits for what was written before it."""
+"""A change of the line waits at most this long for the bytes that were written before it."""
 
 DRAIN_STALLED_SECONDS = 0.5
-"""It does not wait for a device that takes nothing for this long."""
+"""A change of the line does not wait for a device that has taken nothing for this long."""
 
 DRAIN_POLL_SECONDS = 0.001
 
@@ -46,25 +53,42 @@ _PARITY = {
 }
 
 
-class SerialComPort:
-    """An open port of the operating system; `threads` selects the pump, by default the system's quickest."""
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What a thread has opened, and what it has asked of the driver."""
 
-    def __init__(self, port: serial.Serial, events: ComPortEvents, *, threads: bool) -> None:
-        self._serial = port
-        self._device = str(port.name)
-        if sys.platform == "win32":
-            handle = port._port_handle  # type: ignore[attr-defined]  # noqa: SLF001  # there is no public way to it
-        else:
-            handle = port.fileno()
-        self._driver = Driver(handle)
+    port: serial.Serial
+    device: str
+    handle: int
+    driver: Driver
+    line: LineSettings
+    latency_timer: int | None
+
+    def close(self) -> None:
+        """Close the port; it may block. Never raises."""
+        self.driver.forget()
+        with contextlib.suppress(
+            Exception
+        ):  # a device that is gone may fail in any way; the port is closed all the same
+            self.port.close()
+
+
+class SerialComPort:
+    """An open port of the operating system. `threads` selects the pump; by default it is the quickest of the system."""
+
+    def __init__(self, opened: _Opened, events: ComPortEvents, *, threads: bool) -> None:
+        self._opened = opened
+        self._serial = port = opened.port
+        self._device = opened.device
+        self._driver = opened.driver
         self._lock = threading.Lock()
-        """Held while pyserial works on the handle in a thread, so that it is not closed meanwhile."""
-        self._line = self._driver.line()
+        """Held while a thread uses the handle through pyserial, so that the handle is not closed meanwhile."""
+        self._line = opened.line
         self._pump: Pump
         if sys.platform == "win32" or threads:
             self._pump = ThreadPump(self._device, port, self._driver.received_waiting, events)
         else:
-            self._pump = DescriptorPump(self._device, handle, events)
+            self._pump = DescriptorPump(self._device, opened.handle, events)
         self.write = self._pump.write
         self.pause_reading = self._pump.pause_reading
         self.resume_reading = self._pump.resume_reading
@@ -76,6 +100,10 @@ class SerialComPort:
     @property
     def line(self) -> LineSettings:
         return self._line
+
+    @property
+    def latency_timer(self) -> int | None:
+        return self._opened.latency_timer
 
     @property
     def unsent(self) -> int:
@@ -91,7 +119,7 @@ class SerialComPort:
         loop = asyncio.get_running_loop()
         started = progressed = loop.time()
         before = 0
-        with contextlib.suppress(OSError, ValueError):  # it is gone: nothing more will be sent
+        with contextlib.suppress(Exception):  # the device is gone, and nothing more will be sent
             while left := self._pump.unsent + self._driver.unsent_waiting():
                 now = loop.time()
                 if left < before:
@@ -101,7 +129,7 @@ class SerialComPort:
                 before = left
                 await asyncio.sleep(DRAIN_POLL_SECONDS)
             self._pump.written = False
-            await asyncio.to_thread(self._driver.wait_sent)
+            await call_in_thread(f"{self._device} drain", self._driver.wait_sent)
 
     def change_line(self, line: LineSettings) -> None:
         with self._lock, self._translated_errors(f"does not accept {line}"):
@@ -112,8 +140,8 @@ class SerialComPort:
             finally:
                 self._line = self._driver.line()
                 if self._line != line:
-                    # pyserial would go on asking for what it did not get, with every later change.
-                    with contextlib.suppress(*_FAILURES):
+                    # Otherwise pyserial would ask again, with every later change, for what it did not get.
+                    with contextlib.suppress(Exception):
                         _set_line(self._serial, self._line)
 
     def set_dtr(self, on: bool) -> None:  # noqa: FBT001
@@ -138,40 +166,39 @@ class SerialComPort:
 
     def discard_received(self) -> int:
         with self._translated_errors("cannot purge"):
-            waiting = self._driver.received_waiting()
-            self._serial.reset_input_buffer()
-            return waiting
+            return self._pump.discard_received(self._purge_received)
+
+    def _purge_received(self) -> int:
+        waiting = self._driver.received_waiting()
+        self._serial.reset_input_buffer()
+        return waiting
 
     def discard_unsent(self) -> int:
         with self._translated_errors("cannot purge"):
-            # The pump first, or it would fill the driver's buffer again at once.
+            # The pump comes first, or it would fill the buffer of the driver again at once.
             discarded = self._pump.discard_unsent() + self._driver.unsent_waiting()
             self._serial.reset_output_buffer()
             return discarded
 
     async def close(self) -> None:
         await self._pump.stop()
-        await asyncio.to_thread(self._close)
+        await call_in_thread(f"{self._device} close", self._close)
 
     def _close(self) -> None:
         with self._lock:
-            self._driver.forget()
-            with contextlib.suppress(
-                Exception
-            ):  # what is gone may fail in any way: it is closed all the same
-                self._serial.close()
+            self._opened.close()
 
     @contextlib.contextmanager
     def _translated_errors(self, what: str) -> Iterator[None]:
         try:
             yield
-        except _FAILURES as error:
-            raise ComPortError(f"{self._device} {what}: {_reason(error)}") from error
+        except Exception as error:
+            raise ComPortError(f"{self._device} {what}: {described(error)}") from error
 
 
 @contextlib.contextmanager
 def _absent_line_ignored() -> Iterator[None]:
-    """Let a line be driven that the port does not have, as pyserial does when it opens one: nothing is connected to it."""
+    """Ignore that the port does not have a line, as pyserial does when it opens a port: nothing is connected to the line."""
     try:
         yield
     except OSError as error:
@@ -179,49 +206,56 @@ def _absent_line_ignored() -> Iterator[None]:
             raise
 
 
-_FAILURES: tuple[type[Exception], ...] = (OSError, ValueError, NotImplementedError)
-if sys.platform != "win32":
-    import termios
-
-    _FAILURES += (termios.error,)
-
-
 def opener(config: PortConfig, *, threads: bool = False) -> OpenComPort:
-    """Give what opens the configured port, looked up by its USB identity each time; `threads` as in `SerialComPort`."""
+    """Return the function that opens the configured port, which it looks up by its USB identity each time.
+
+    `threads` is the argument of `SerialComPort`.
+    """
 
     async def open_port(events: ComPortEvents) -> ComPort:
-        device = config.device
-        if device is None:
-            device = find_port(await asyncio.to_thread(present_ports), config.match or UsbMatch())
-        port = await asyncio.to_thread(_open, device, config)
+        opened = await call_in_thread(
+            f"{config.name} open", lambda: _find_and_open(config), unwanted=_Opened.close
+        )
         try:
-            return SerialComPort(port, events, threads=threads)
-        except OSError as error:
-            port.close()
-            raise ComPortError(_why_not_open(device, error)) from error
+            return SerialComPort(opened, events, threads=threads)
+        except Exception as error:
+            await call_in_thread(f"{config.name} close", opened.close)
+            raise ComPortError(why_not_open(opened.device, config.line, error)) from error
 
     return open_port
 
 
-def _open(device: str, config: PortConfig) -> serial.Serial:
+def _find_and_open(config: PortConfig) -> _Opened:
+    device = config.device or find_port(present_ports(), config.match or UsbMatch())
     port = serial.Serial(timeout=None, write_timeout=None, exclusive=True)
+    try:
+        _open(port, device, config)
+        if sys.platform == "win32":
+            handle = port._port_handle  # type: ignore[attr-defined]  # noqa: SLF001  # there is no public way to it
+        else:
+            handle = port.fileno()
+        driver = Driver(handle)
+        return _Opened(port, str(port.name), handle, driver, driver.line(), latency_timer(device))
+    except Exception as error:
+        with contextlib.suppress(Exception):
+            port.close()
+        raise ComPortError(why_not_open(device, config.line, error)) from error
+
+
+def _open(port: serial.Serial, device: str, config: PortConfig) -> None:
     port.port = device
     port.dtr = config.dtr
     port.rts = config.rts
     if sys.platform == "win32":
-        # A purge may take bytes away that a read was told of: without this it waits until as many new ones have come.
+        # A purge can take bytes away of which a read already knows. Without this the read would wait for as many new ones.
         port.inter_byte_timeout = 0.01
     else:
-        # VMIN 1: a read that finds nothing then says so, and 0 bytes mean a hang-up.
+        # VMIN is then 1: a read that finds nothing raises BlockingIOError, and a read of 0 bytes means a hang-up.
         port.inter_byte_timeout = 0
     if config.rs485:
         port.rs485_mode = serial.rs485.RS485Settings()
-    try:
-        _set_line(port, config.line)
-        port.open()
-    except _FAILURES as error:
-        raise ComPortError(_why_not_open(device, error)) from error
-    return port
+    _set_line(port, config.line)
+    port.open()
 
 
 def _set_line(port: serial.Serial, line: LineSettings) -> None:
@@ -237,21 +271,3 @@ def _set_line(port: serial.Serial, line: LineSettings) -> None:
     }.items():
         if getattr(port, name) != value:
             setattr(port, name, value)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error)
-
-
-def _why_not_open(device: str, error: Exception) -> str:
-    """Say in one line what pyserial says in several ways, the system's error hidden in its text."""
-    text = _reason(error)
-    if "FileNotFoundError" in text or getattr(error, "errno", None) == errno.ENOENT:
-        return f"{device} is not there: plug the device in, or see 'serial_host list' for the ports there are"
-    if "PermissionError" in text or getattr(error, "errno", None) in (errno.EAGAIN, errno.EBUSY):
-        return f"{device} is held by another program: close that, it is tried again"
-    if getattr(error, "errno", None) == errno.EACCES:
-        return f"{device} may not be opened by this user: {text}"
-    return f"{device} cannot be opened: {text}"

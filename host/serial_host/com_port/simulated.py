@@ -1,7 +1,7 @@
-"""A COM port without hardware, served exactly as a real one.
+"""A COM port without hardware, which is served exactly as a real one.
 
-What stands at its other end is a `Device`: a loopback plug here, a Modbus RTU device in `modbus_device`.
-Not here: the timing of a serial line; bytes take no time.
+At its other end is a `Device`: a loopback plug, which is defined here, or the Modbus RTU device of `modbus_device`.
+The timing of a serial line is not simulated: bytes take no time.
 """
 
 # ruff: noqa: D102  # the methods are documented where their type is: `port.ComPort`
@@ -14,22 +14,22 @@ from serial_host.com_port.port import READ_SIZE, ComPort, ComPortEvents, OpenCom
 from serial_host.line import LineErrors, LineSettings, ModemLines
 
 SIMULATED_BUFFER = 4096
-"""Bytes that the simulated driver holds while they are not taken; beyond them bytes are lost as overruns."""
+"""Limit in bytes of what the simulated driver holds while it is not read; further bytes are lost and count as overruns."""
 
 Answer = Callable[[bytes], None]
-"""Takes bytes that the device sends, at any time after the call that brought it."""
+"""Takes bytes that the device sends, at any time after the call that passed this function."""
 
 Device = Callable[[bytes, Answer], None]
-"""Takes bytes that the device receives."""
+"""Takes bytes that the device receives, and the function for its answers."""
 
 
 def loopback_plug(data: bytes, answer: Answer) -> None:
-    """Send back what comes."""
+    """Send back what arrives."""
     answer(data)
 
 
 class SimulatedComPort:
-    """A port whose line takes any settings, and whose plug ties DTR to DSR and CD, and RTS to CTS."""
+    """A port that accepts any settings, and whose plug connects DTR to DSR and CD, and RTS to CTS."""
 
     def __init__(self, device: str, line: LineSettings, behaviour: Device, events: ComPortEvents) -> None:
         self._device = device
@@ -50,6 +50,10 @@ class SimulatedComPort:
     @property
     def line(self) -> LineSettings:
         return self._line
+
+    @property
+    def latency_timer(self) -> int | None:
+        return None
 
     @property
     def unsent(self) -> int:
@@ -116,7 +120,7 @@ class SimulatedComPort:
 
 
 def simulated(name: str, line: LineSettings, behaviour: Device) -> OpenComPort:
-    """Give what opens a simulated port."""
+    """Return the function that opens a simulated port."""
 
     async def open_port(events: ComPortEvents) -> ComPort:
         return SimulatedComPort(name, line, behaviour, events)

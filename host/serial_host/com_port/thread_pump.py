@@ -1,8 +1,8 @@
 """Moves bytes between a blocking COM port and the event loop with a reader and a writer thread.
 
-Windows has no selectable serial handle, so a thread blocks in a read for one byte and then takes what else has come:
-no polling interval stands between a byte and its client. Works on every operating system; POSIX has the quicker
-`descriptor_pump`.
+A serial handle of Windows cannot be waited for together with sockets. So a thread blocks in a read for one byte and then
+takes what else has arrived: no polling interval stands between a byte and its client. This works on every operating
+system; POSIX has the quicker `descriptor_pump`.
 """
 
 # ruff: noqa: D102  # the methods are documented where their type is: `pump.Pump`
@@ -12,13 +12,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 from serial_host.com_port.port import DEVICE_BOUND, READ_SIZE, WRITE_HIGH, ComPortError, ComPortEvents
+from serial_host.plumbing.text import described
+from serial_host.plumbing.threads import call_in_thread
 
 WRITE_CHUNK = 1024
-"""Bytes given to one blocking write: what a purge or a close may find on its way."""
+"""Bytes given to one blocking write. A purge or a close cannot take back more than this many that are on their way."""
+
+PURGE_SECONDS = 0.05
+"""At most this long a purge waits for the reader to leave the driver; that takes microseconds unless the driver hangs."""
+
+_CANCEL_SECONDS = 0.001
+_FIRST_JOIN_SECONDS, _LAST_JOIN_SECONDS = 0.01, 1.0
 
 
 class BlockingPort(Protocol):
@@ -31,9 +40,9 @@ class BlockingPort(Protocol):
 
 
 class ThreadPump:
-    """Drives a blocking port; does not close it.
+    """Moves the bytes of a blocking port; it does not close the port.
 
-    `received_waiting` gives the number of bytes that the driver holds.
+    `received_waiting` returns the number of received bytes that the driver holds.
     """
 
     def __init__(
@@ -44,12 +53,17 @@ class ThreadPump:
         self._received_waiting = received_waiting
         self._events = events
         self._loop = asyncio.get_running_loop()
-        # One lock for what both threads and the loop touch: everything below.
+        # This lock guards everything that both threads and the event loop touch: the attributes below.
         self._changed = threading.Condition()
         self._stopped = False
         self._received: list[bytes] = []
         self._received_size = 0
         self._reading_paused = False
+        self._purging = False
+        self._parked = False
+        """Whether the reader holds no byte and is not in the driver."""
+        self._purged = 0
+        """Bytes that the reader brought from the driver during a purge."""
         self._unsent = bytearray()
         self.written = False
         self._writing_paused = False
@@ -76,6 +90,28 @@ class ThreadPump:
         if pause:
             self._events.pause_writing()
 
+    def discard_received(self, purge: Callable[[], int]) -> int:
+        # The reader is brought out of the driver first. What it brings with it arrived before the purge, and what it
+        # reads afterwards arrived later.
+        with self._changed:
+            self._purging = True
+            self._purged = 0
+            deadline = time.monotonic() + PURGE_SECONDS
+            while not self._parked and not self._stopped and time.monotonic() < deadline:
+                # Repeated, because a read that begins just after the first cancellation does not notice it.
+                self._cancel_read()
+                self._changed.wait(_CANCEL_SECONDS)
+        try:
+            discarded = purge()
+        finally:
+            with self._changed:
+                held = self._purged + self._received_size
+                self._received.clear()
+                self._received_size = 0
+                self._purging = False
+                self._changed.notify_all()
+        return discarded + held
+
     def discard_unsent(self) -> int:
         with self._changed:
             discarded = len(self._unsent)
@@ -101,16 +137,22 @@ class ThreadPump:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-        await asyncio.to_thread(self._join)
+        await call_in_thread(f"{self._device} stop", self._join)
 
     def _join(self) -> None:
         for thread in self._threads:
+            patience = _FIRST_JOIN_SECONDS
             while thread.is_alive():
-                # Repeated, because a thread on its way into the driver does not feel the first one.
+                # Repeated, because a call that begins just after the first cancellation does not notice it.
+                self._cancel_read()
                 with contextlib.suppress(Exception):
-                    self._port.cancel_read()
                     self._port.cancel_write()
-                thread.join(0.05)
+                thread.join(patience)
+                patience = min(2 * patience, _LAST_JOIN_SECONDS)
+
+    def _cancel_read(self) -> None:
+        with contextlib.suppress(Exception):  # the port may be gone
+            self._port.cancel_read()
 
     def _guard(self, work: Callable[[], None]) -> None:
         try:
@@ -119,33 +161,51 @@ class ThreadPump:
             self._call_loop(self._lose, error)
 
     def _call_loop(self, callback: Callable[..., None], *args: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+        with contextlib.suppress(RuntimeError):  # the event loop is closed, and there is nobody left to call
             self._loop.call_soon_threadsafe(callback, *args)
 
     def _read_all(self) -> None:
-        while not self._stopped:
-            # Asked before each read, because pyserial's read asks too, and throws the error flags away.
-            waiting = self._received_waiting()
-            if not waiting:
-                data = self._port.read(1)
-                if not data:
-                    continue
-                waiting = self._received_waiting()
-            else:
-                data = b""
-            if waiting:
-                data += self._port.read(min(waiting, READ_SIZE))
+        while self._may_read():
+            data = self._read_some()
             if not data:
                 continue
             with self._changed:
+                if self._purging:
+                    self._purged += len(data)
+                    continue
                 first = not self._received
                 self._received.append(data)
                 self._received_size += len(data)
             if first:
                 self._call_loop(self._deliver)
-            with self._changed:
-                while (self._reading_paused or self._received_size >= DEVICE_BOUND) and not self._stopped:
-                    self._changed.wait()
+
+    def _may_read(self) -> bool:
+        """Wait until the reader may go to the driver; return False when it is to end."""
+        with self._changed:
+            self._parked = True
+            self._changed.notify_all()
+            while not self._stopped and (
+                self._purging
+                or self._received_size >= DEVICE_BOUND
+                or (self._reading_paused and self._received)
+            ):
+                self._changed.wait()
+            self._parked = False
+            return not self._stopped
+
+    def _read_some(self) -> bytes:
+        """Wait for a byte, and return it with what else has arrived; b"" after a cancellation."""
+        # The driver is asked before each read: pyserial's read asks too, and drops the error flags that this clears.
+        data = b""
+        waiting = self._received_waiting()
+        if not waiting:
+            data = self._port.read(1)
+            if not data:
+                return b""
+            waiting = self._received_waiting()
+        if waiting:
+            data += self._port.read(min(waiting, READ_SIZE))
+        return data
 
     def _deliver(self) -> None:
         while True:
@@ -188,4 +248,4 @@ class ThreadPump:
                 return
             self._stopped = True
             self._changed.notify_all()
-        self._events.port_lost(ComPortError(f"{self._device} is gone: {error}"))
+        self._events.port_lost(ComPortError(f"{self._device} is gone: {described(error)}"))

@@ -37,6 +37,7 @@ from pydantic import (
 
 from serial_host.config import Config, ConfigFault, Network, Open, PortConfig, Protocol, UsbMatch
 from serial_host.line import FlowControl, Parity
+from serial_host.plumbing.commands import PROGRAM
 
 SHOWN = 60
 """Characters of a faulty value that a message repeats at most."""
@@ -91,11 +92,9 @@ class _Match(_Frozen):
         None, description='a USB product number, four hexadecimal digits as in "6001"'
     )
     serial: _NonEmpty | None = Field(
-        None, description="a serial number as 'serial_host list' shows it, a string"
+        None, description=f"a serial number as '{PROGRAM} list' shows it, a string"
     )
-    location: _NonEmpty | None = Field(
-        None, description="a location as 'serial_host list' shows it, a string"
-    )
+    location: _NonEmpty | None = Field(None, description=f"a location as '{PROGRAM} list' shows it, a string")
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:

@@ -126,6 +126,7 @@ class PortServer:
     def _opened(self, port: ComPort) -> None:
         self._port, self._device_slow = port, False
         self._status.device, self._status.line = port.device, str(port.line)
+        self._status.latency_timer = port.latency_timer
         self._status.enter(State.OPEN)
         self._log.info("%s is open, %s", port.device, port.line)
         if port.line != self._config.line:
@@ -138,7 +139,7 @@ class PortServer:
 
     def _absent(self, error: ComPortError) -> None:
         self._status.enter(State.ABSENT)
-        self._status.device = self._status.line = None
+        self._status.device = self._status.line = self._status.latency_timer = None
         if self._status.fail(str(error)):
             self._log.warning("%s", error)
         if self._session is not None:

@@ -7,6 +7,7 @@ import logging
 
 from serial_host.com_port.port import ComPort, ComPortError
 from serial_host.line import LineErrors, LineSettings, ModemLines
+from serial_host.plumbing.threads import call_in_thread
 
 BREAK_SECONDS = 0.25
 """Of a break whose length the client does not say, as long as tcsendbreak(3) makes it."""
@@ -87,7 +88,7 @@ class ControlledPort:
         await port.drain()
         try:
             # In a thread, because some drivers take long over it and the other ports must not wait.
-            await asyncio.to_thread(port.change_line, line)
+            await call_in_thread(f"{port.device} settings", lambda: port.change_line(line))
         except ComPortError as error:
             self._log.info("%s", error)
         # Lost meanwhile: what was asked for is for the next one.

@@ -12,6 +12,7 @@ import pytest
 from serial_host.config import Config, Open, Protocol
 from serial_host.configuration.config_file import ConfigError, load, parse_port, same_name
 from serial_host.line import FlowControl, LineSettings, Parity
+from serial_host.plumbing.commands import PROGRAM
 
 
 def read(tmp_path: Path, text: str) -> Config:
@@ -131,7 +132,7 @@ def test_a_wrong_value_is_named_with_what_was_expected(change: dict[str, Any], m
         ({"vid": "zz"}, "match.vid: expected a USB vendor number"),
         (
             {"serial": 12345},
-            "match.serial: expected a serial number as 'serial_host list' shows it, a string, not 12345",
+            f"match.serial: expected a serial number as '{PROGRAM} list' shows it, a string, not 12345",
         ),
         ({"sn": "A"}, "match.sn: unknown key; "),
         ({}, "match: expected at least one of vid, pid, serial, location"),

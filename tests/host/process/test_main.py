@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import serial_host
+from serial_host.plumbing.commands import PROGRAM
 from tests.host.commands import CommandLine
 from tests.host.running import Client, reserved_port, until
 from tests.host.serial_device import SerialDevice
@@ -169,7 +170,7 @@ def test_the_log_file_takes_the_messages(command_line: CommandLine, tcp_port: in
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run"], "expected DEVICE and PORT, as in 'serial_host run COM3 5002', or --config FILE"),
+        (["run"], f"expected DEVICE and PORT, as in '{PROGRAM} run COM3 5002', or --config FILE"),
         (["run", "COM3"], "expected DEVICE and PORT"),
         (["run", "COM3", "70000"], "tcp_port: expected a TCP port, a number from 1 to 65535, not 70000"),
         (["run", "COM3", "x"], "argument PORT: invalid int value: 'x'"),

@@ -1,0 +1,182 @@
+"""An open port by itself, on a pty: purges, errors of pyserial, and drivers that are slow or hang."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import serial
+
+from serial_host.com_port import serial_port as module
+from serial_host.com_port.port import ComPort, ComPortError
+from serial_host.com_port.serial_port import opener
+from serial_host.config import PortConfig, UsbMatch
+from serial_host.line import LineSettings
+from tests.host.running import PATIENCE
+from tests.host.serial_device import SerialDevice
+
+
+class Owner:
+    """Keeps what an open port reports."""
+
+    def __init__(self) -> None:
+        self.received = bytearray()
+        self.lost: ComPortError | None = None
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+
+    def pause_writing(self) -> None:
+        pass
+
+    def resume_writing(self) -> None:
+        pass
+
+    def port_lost(self, error: ComPortError) -> None:
+        self.lost = error
+
+
+async def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was never true"
+        await asyncio.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def open_port(device: SerialDevice, *, threads: bool) -> AsyncIterator[tuple[ComPort, Owner]]:
+    owner = Owner()
+    port = await opener(PortConfig(5000, device.name), threads=threads)(owner)
+    try:
+        yield port, owner
+    finally:
+        await port.close()
+
+
+def waiting(device: SerialDevice) -> int:
+    """Return the number of bytes that the driver holds for the open port."""
+    return int(serial_in_waiting(device._port))
+
+
+def serial_in_waiting(descriptor: int) -> int:
+    import fcntl
+    import struct
+    import termios
+
+    return int(struct.unpack("=I", fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)))[0])
+
+
+async def test_a_purge_reaches_what_the_pump_has_taken_from_the_driver(
+    device: SerialDevice, *, threads: bool
+) -> None:
+    async with open_port(device, threads=threads) as (port, owner):
+        port.pause_reading()
+        device.send(b"stale")
+        if threads:
+            # The reader thread takes these although reading is paused; the other pump leaves them with the driver.
+            await until(lambda: port._pump._received_size == 5)  # type: ignore[attr-defined]
+        device.send(b"and more")
+        await until(lambda: waiting(device) == (8 if threads else 13))
+        assert port.discard_received() == 13
+        port.resume_reading()
+        device.send(b"fresh")
+        await until(lambda: len(owner.received) >= 5)
+        assert owner.received == b"fresh"
+
+
+async def test_no_byte_of_a_stream_is_delivered_after_the_purge_that_followed_it(
+    device: SerialDevice, *, threads: bool
+) -> None:
+    records = bytes(80_000)
+    async with open_port(device, threads=threads) as (port, owner):
+        sending = device.sending(records)
+        discarded = 0
+        while sending.is_alive():
+            await asyncio.sleep(0.002)
+            discarded += port.discard_received()
+        await until(lambda: waiting(device) == 0)
+        discarded += port.discard_received()
+        delivered = len(owner.received)
+        await asyncio.sleep(0.05)
+        assert len(owner.received) == delivered, "a byte came after the purge that came before it"
+    # A pty goes on moving bytes between the count and the purge, so these few are not counted.
+    assert 0 < delivered + discarded <= len(records)
+
+
+async def test_a_purge_does_not_wait_for_a_driver_that_hangs(
+    device: SerialDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hang = threading.Event()
+    monkeypatch.setattr(serial.Serial, "read", lambda *_: hang.wait() and b"")
+    async with open_port(device, threads=True) as (port, _):
+        assert port.discard_received() == 0
+        hang.set()
+
+
+@pytest.mark.parametrize(
+    "raised", [TypeError("byref()"), AttributeError("x"), KeyError("y"), OSError(5, "no")]
+)
+@pytest.mark.parametrize("call", ["open", "fileno", "reset_input_buffer", "break_condition", "baudrate"])
+async def test_whatever_pyserial_raises_is_the_error_of_the_port(
+    device: SerialDevice, monkeypatch: pytest.MonkeyPatch, call: str, raised: Exception, *, threads: bool
+) -> None:
+    def fail(*_: Any) -> None:
+        raise raised
+
+    if call in ("open", "fileno"):
+        monkeypatch.setattr(serial.Serial, call, fail)
+        with pytest.raises(ComPortError, match=device.name):
+            async with open_port(device, threads=threads):
+                pass
+        return
+    async with open_port(device, threads=threads) as (port, _):
+        calls: dict[str, Callable[[], object]] = {
+            "reset_input_buffer": port.discard_received,
+            "break_condition": lambda: port.set_break(True),
+            "baudrate": lambda: port.change_line(LineSettings(baud_rate=57600)),
+        }
+        attribute = property(lambda _: 9600, fail) if call in ("break_condition", "baudrate") else fail
+        monkeypatch.setattr(serial.Serial, call, attribute)
+        with pytest.raises(ComPortError, match=device.name):
+            calls[call]()
+        monkeypatch.undo()
+
+
+async def test_whatever_the_listing_raises_is_the_error_of_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise AttributeError("function 'CM_Get_Parent' not found")
+
+    monkeypatch.setattr("serial.tools.list_ports.comports", fail)
+    with pytest.raises(ComPortError, match="the COM ports cannot be listed: AttributeError: function"):
+        await opener(PortConfig(5000, match=UsbMatch(serial="A1")))(Owner())
+
+
+async def test_no_open_waits_for_another_and_a_late_one_is_closed(
+    device: SerialDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hang = threading.Event()
+    real = module._open
+
+    def slow(port: serial.Serial, name: str, config: PortConfig) -> None:
+        if config.tcp_port != 5000:
+            hang.wait()
+        real(port, device.name, config)
+
+    monkeypatch.setattr(module, "_open", slow)
+    hanging = [
+        asyncio.ensure_future(opener(PortConfig(port, f"/dev/hangs{port}"))(Owner()))
+        for port in range(5001, 5041)
+    ]
+    async with open_port(device, threads=False):
+        pass
+    for task in hanging:
+        task.cancel()
+    await asyncio.gather(*hanging, return_exceptions=True)
+    hang.set()
+    await until(lambda: not [thread for thread in threading.enumerate() if "hangs" in thread.name])
+    # A check of all tests here finds the descriptors that are left open.
