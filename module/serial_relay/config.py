@@ -47,6 +47,9 @@ class LineSettings:
     stop_bits: float | None = None
     """1, 1.5 or 2."""
     flow_control: FlowControl | None = None
+    dtr: bool | None = None
+    rts: bool | None = None
+    """The modem lines after each connect; None raises them, as a UART does when it is opened."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,11 @@ class Bridge:
         else:
             status.discarded.closed += len(data)
 
+    def device_data_flushed(self, size: int) -> None:
+        """See `ComPortEvents`."""
+        self._status.bytes_from_device += size
+        self._status.discarded.flushed += size
+
     # Who is read: each end reports its reasons, the gate decides.
 
     def nothing_to_read(self, *, nothing: bool) -> None:

@@ -79,17 +79,17 @@ class Supervisor:
         """
         self._running(name).restart()
 
-    def set_modem_lines(self, name: str, dtr: bool | None, rts: bool | None) -> None:  # noqa: FBT001 - line states
-        """Set the modem lines of the real port; None leaves a line as it is.
+    async def set_modem_lines(self, name: str, dtr: bool | None, rts: bool | None) -> None:  # noqa: FBT001 - line states
+        """Set the modem lines of the real port, and return when the host has done it; None leaves a line as it is.
 
         Raises:
             UnknownPortError: no such port is running.
-            NotSupportedError: its connection cannot carry modem lines (now); the text says why.
+            NotSupportedError: the connection cannot carry modem lines (now), or the host did not do it; the text says why.
         """
-        self._running(name).com_port().set_modem_lines(dtr, rts)
+        await self._running(name).com_port().set_modem_lines(dtr, rts)
 
     async def send_break(self, name: str, milliseconds: int) -> None:
-        """Send a break on the real port and return when it is over.
+        """Send a break on the real port, and return when it is over and the host has confirmed it.
 
         Raises:
             UnknownPortError, NotSupportedError: as with `set_modem_lines`.

@@ -1,9 +1,10 @@
-"""Line settings as com port commands (RFC 2217), and the access server's answers as line settings. Pure."""
+"""Turns line settings into com port commands (RFC 2217), and the access server's answers into line settings. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Literal
 
 from rfc2217 import (
     ComPortCommand,
@@ -28,18 +29,27 @@ _PARITY = {
 }
 _STOP_BITS: dict[float, StopSize] = {1: StopSize.ONE, 1.5: StopSize.ONE_AND_A_HALF, 2: StopSize.TWO}
 _FLOW_CONTROL = {
-    "none": (Control.FLOW_NONE,),
-    "rtsCts": (Control.FLOW_HARDWARE,),
-    "xonXoff": (Control.FLOW_XON_XOFF,),
+    "none": (Control.FLOW_NONE, Control.INBOUND_FLOW_NONE),
+    "rtsCts": (Control.FLOW_HARDWARE, Control.INBOUND_FLOW_HARDWARE),
+    "xonXoff": (Control.FLOW_XON_XOFF, Control.INBOUND_FLOW_XON_XOFF),
     "dtrDsr": (Control.FLOW_DSR, Control.INBOUND_FLOW_DTR),
 }
+"""Both directions are set each time: once the inbound one is set separately, the outbound one does not change it."""
 _PARITY_NAMES = {value: name for name, value in _PARITY.items()}
 _STOP_BITS_NAMES = {value: bits for bits, value in _STOP_BITS.items()}
 _FLOW_CONTROL_NAMES = {controls[0]: name for name, controls in _FLOW_CONTROL.items()}
 
 
-def opening_requests(line: LineSettings) -> Iterator[ComPortCommand]:
-    """Give a request for every setting: to set it, or to ask what it is where the line leaves it open."""
+_ON_AND_OFF = {
+    "break": (Control.BREAK_ON, Control.BREAK_OFF),
+    "dtr": (Control.DTR_ON, Control.DTR_OFF),
+    "rts": (Control.RTS_ON, Control.RTS_OFF),
+}
+_DRIVEN_BY_FLOW_CONTROL = {"rtsCts": "rts", "dtrDsr": "dtr"}
+"""The modem line that the real port's driver raises and drops by itself with each flow control."""
+
+
+def _line_requests(line: LineSettings) -> Iterator[ComPortCommand]:
     yield SetBaudRate(line.baud_rate or 0)
     yield SetDataSize(line.data_bits or 0)
     yield SetParity(_PARITY[line.parity] if line.parity else Parity.REQUEST)
@@ -49,23 +59,46 @@ def opening_requests(line: LineSettings) -> Iterator[ComPortCommand]:
     )
 
 
-ASKING = frozenset(opening_requests(LineSettings()))
+ASKING = frozenset(_line_requests(LineSettings()))
 """The requests that set nothing."""
 
 
+def modem_request(line: Literal["dtr", "rts"], *, raised: bool) -> SetControl:
+    """Return the request to raise or to drop a modem line."""
+    on, off = _ON_AND_OFF[line]
+    return SetControl(on if raised else off)
+
+
+def opening_requests(line: LineSettings) -> Iterator[ComPortCommand]:
+    """Return a request for every setting, and for DTR and RTS.
+
+    Where `line` says nothing of a setting, the request asks for it. DTR and RTS are raised then, as a UART does when it is
+    opened, unless flow control drives the line.
+    """
+    yield from _line_requests(line)
+    driven = _DRIVEN_BY_FLOW_CONTROL.get(line.flow_control or "")
+    if line.dtr is not None or driven != "dtr":
+        yield modem_request("dtr", raised=line.dtr is not False)
+    if line.rts is not None or driven != "rts":
+        yield modem_request("rts", raised=line.rts is not False)
+
+
 def change_requests(before: LineSettings, after: LineSettings) -> Iterator[ComPortCommand]:
-    """Give a request for every setting that is another one now; one that is left open now stays as it is."""
+    """Return a request for every setting that differs; a setting that `after` says nothing of stays as it is."""
     standing = ASKING.union(opening_requests(before))
     yield from (request for request in opening_requests(after) if request not in standing)
 
 
 def with_answer(line: ActualLine, answer: ComPortCommand) -> ActualLine:
-    """Give the line with what the access server answered; answers that are not about the line change nothing."""
+    """Return the line with what the access server answered. An answer that is not about the line changes nothing.
+
+    0 is no rate and no number of bits: some servers answer it when they do not know.
+    """
     match answer:
         case SetBaudRate(baud_rate):
-            return replace(line, baud_rate=baud_rate)
+            return replace(line, baud_rate=baud_rate or None)
         case SetDataSize(data_bits):
-            return replace(line, data_bits=data_bits)
+            return replace(line, data_bits=data_bits or None)
         case SetParity(parity):
             return replace(line, parity=_PARITY_NAMES.get(parity))
         case SetStopSize(stop_bits):
@@ -76,7 +109,7 @@ def with_answer(line: ActualLine, answer: ComPortCommand) -> ActualLine:
 
 
 def in_words(command: ComPortCommand) -> str:
-    """Give a setting with the name that it has in the twin: `baudRate 9600`."""
+    """Return a setting with the name that it has in the twin: `baudRate 9600`."""
     line = with_answer(ActualLine(), command)
     for name, value in {
         "baudRate": line.baud_rate,
@@ -87,4 +120,9 @@ def in_words(command: ComPortCommand) -> str:
     }.items():
         if value is not None:
             return f"{name} {value}"
+    for name, (on, off) in _ON_AND_OFF.items():
+        if command == SetControl(on):
+            return f"{name} on"
+        if command == SetControl(off):
+            return f"{name} off"
     return str(command)

@@ -1,8 +1,9 @@
-"""The relay's side of a connection to an RFC 2217 access server: bytes, line settings, modem lines and break.
+"""A connection to an RFC 2217 access server: bytes, line settings, modem lines and breaks.
 
-TCP is `TcpStream`'s business, the bytes of the protocol are `rfc2217`'s; here is what a serial relay makes of it:
-which requests it sends and when, what it takes from the answers, and for how long it waits. The order of the bytes on
-the wire is the order of the calls: settings come before the data that is written after them.
+`TcpStream` is the connection below, package `rfc2217` knows the protocol's bytes, `requests` the requests on their way,
+and `device_data` what the application gets. This module decides which requests are sent and when, what follows from the
+answers, and how long to wait for them. Bytes are sent in the order of the calls, so settings come before the data that is
+written after them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
+from itertools import islice
 from typing import Protocol
 
 import rfc2217
@@ -27,7 +29,6 @@ from rfc2217 import (
     Event,
     FlowControlResume,
     FlowControlSuspend,
-    LocalProtocolError,
     NotifyModemState,
     PeerFailed,
     Purge,
@@ -36,7 +37,6 @@ from rfc2217 import (
     SetBaudRate,
     SetControl,
     SetDataSize,
-    SetModemStateMask,
     SetParity,
     SetStopSize,
     Signature,
@@ -45,10 +45,19 @@ from serial_relay import __version__
 from serial_relay.config import LineSettings
 from serial_relay.plumbing.text import escaped
 from serial_relay.remote import heartbeat
-from serial_relay.remote.com_port_line import ASKING, change_requests, in_words, opening_requests, with_answer
+from serial_relay.remote.com_port_line import (
+    ASKING,
+    change_requests,
+    in_words,
+    opening_requests,
+    with_answer,
+)
 from serial_relay.remote.connection import Losses, RemoteError, RemoteEvents
+from serial_relay.remote.device_data import DeviceData
+from serial_relay.remote.modem_control import ModemControl
+from serial_relay.remote.requests import Requests
 from serial_relay.remote.tcp_stream import TcpStream
-from serial_relay.status import ActualLine, ErrorCode, ModemState, NotSupportedError
+from serial_relay.status import ActualLine, ErrorCode, ModemState
 
 log = logging.getLogger(__name__)
 
@@ -56,38 +65,48 @@ _NEGOTIATION_TIMEOUT = 4.0
 """Seconds from the connection to the answers without which a server cannot be used."""
 
 _EARLY_DATA = 65536
-"""Bytes of the device that may come before that: nobody holds them back if the application does not read."""
+"""Bytes of the device that may come before the answers without which a server cannot be used."""
 
 _UNSENT_LIMIT = 65536
-"""Bytes that may wait for the host to take them: answers and commands do so beside the data, which is held back."""
+"""Limit in bytes for queued answers and commands. Application data has its own back-pressure."""
+
+_EVENTS_IN_A_TURN = 32
+_BETWEEN_TURNS = 0.001
+"""Commands and other events of the host that are handled in one go, and the seconds until the next go.
+
+The other ports have their turn in between, whatever a host sends.
+"""
 
 _NEEDED = (SetBaudRate, SetDataSize, SetParity, SetStopSize)
-"""Requests that every access server answers; flow control and masks are left without an answer by some."""
-
+"""Requests that every access server answers. Some leave flow control and others without an answer."""
 
 _LONGEST_REASON = 200
+"""Characters of a host's text in an error."""
 
 
 class ComPortEvents(RemoteEvents, Protocol):
-    """What such a connection tells the relay beside the bytes."""
+    """What such a connection reports beside the bytes."""
+
+    def device_data_flushed(self, size: int) -> None:
+        """This number of the device's bytes was discarded, because the application had discarded its input."""
 
     def com_port_changed(self) -> None:
-        """`line` or `modem` is another one now."""
+        """`line` or `modem` has changed."""
 
     def suspended_by_host(self, *, suspended: bool) -> None:
-        """The host asks for silence: what is written waits here; or it asks no longer (FLOWCONTROL-SUSPEND, -RESUME)."""
+        """The host wants silence, and what is written is kept here; or it wants it no longer (FLOWCONTROL-SUSPEND)."""
 
     def round_trip_measured(self, seconds: float) -> None:
-        """So long a question and its answer took."""
+        """The answer to a question took this time."""
 
     def device_unavailable(self, error: RemoteError) -> None:
-        """The host is there, its device is not: `ready` waits for it."""
+        """The host is there, but its device is not; `ready` waits for the device."""
 
 
 class Rfc2217Remote:
-    """A connection with the com port option on; use it once `ready` is done.
+    """A connection with the com port option on. It can be used once `ready` is done.
 
-    Whatever ends it, before or after that, comes as `remote_lost`; `ready` then stays open.
+    Whatever ends it, before or after that, is reported by `remote_lost`; `ready` is then never done.
     """
 
     def __init__(
@@ -98,163 +117,157 @@ class Rfc2217Remote:
         line: LineSettings,
         events: ComPortEvents,
     ) -> None:
-        """Begin to negotiate; `line` is what the real port shall have, None for what it shall keep."""
+        """Begin to negotiate; `line` is what the real port is to have, None where it keeps what it has."""
         self._loop = loop
         self._events = events
         self.address = address
         self.line = ActualLine()
-        """As the host answered so far."""
+        """The settings of the real port, as far as the host has answered them."""
         self.modem: ModemState | None = None
-        """As the host notified last."""
+        """The modem lines that the host notified last."""
         self.ready: asyncio.Future[None] = loop.create_future()
         self._wanted = line
         self._wishes: dict[tuple[int, int], ComPortCommand] = {}
-        """By its subject the setting that was asked for last and is not answered yet."""
+        """By its subject, the setting that was asked for last and is not answered yet."""
+        self._missing = {kind.CODE: kind for kind in _NEEDED}
+        """The requests to which the first answer has not come yet."""
         self._settled = False
-        """What every server answers is answered; from then on silence is judged by the heartbeat."""
+        """True once nothing is missing; from then on the heartbeat judges silence."""
         self._device_unavailable = False
         self._ended = False
         self._sent = 0
         """Bytes of the application, over the connection's life."""
-        self._held_back = b""
-        """Data and commands that wait until the host does not ask for silence any more."""
-        self._early_data = 0
-        """Bytes of the device that came before `_settled`."""
+        self._device_data = DeviceData(events.device_data, events.device_data_flushed)
+        self._stream_full = False
+        self._congested = False
+        self._may_read = True
+        """The owner wants the host to be read."""
+        self._rest: asyncio.TimerHandle | None = None
+        """Runs while what was received waits for the next turn."""
         self._heartbeat = heartbeat.Heartbeat()
         self._codec = Connection(Role.CLIENT)
-        self._raw = TcpStream(loop, connection, address, self)
+        self._requests = Requests(self._codec)
+        self._stream = TcpStream(loop, connection, address, self)
+        modem_control = ModemControl(loop, self._codec, self._requests, address, self._flush)
+        self.set_modem_lines = modem_control.set_modem_lines
+        self.send_break = modem_control.send_break
         self._timer = loop.call_later(_NEGOTIATION_TIMEOUT, self._negotiation_timed_out)
-        self._raw.resume_reading()
+        self._stream.resume_reading()
         self._codec.start()
         self._flush()
 
-    # What the relay asks for.
+    # What the owner asks for.
 
     def write(self, data: bytes) -> None:
         """See `Remote`."""
         self._sent += len(data)
+        self._requests.send_waiting()
         self._codec.send_data(data)
         self._flush()
 
     def pause_reading(self) -> None:
         """See `Remote`."""
-        self._raw.pause_reading()
+        self._may_read = False
+        self._stream.pause_reading()
 
     def resume_reading(self) -> None:
         """See `Remote`."""
+        self._may_read = True
         self._heartbeat.forget()
-        if not self._ended:
-            self._raw.resume_reading()
+        self._read_if_may()
 
     def close(self) -> Losses:
         """See `Remote`."""
-        self._ended = True
-        self._timer.cancel()
-        losses = self._raw.close()
-        unsent = losses.to_device + len(self._held_back) + len(self._codec.data_to_send())
-        return Losses(min(unsent, self._heartbeat.unconfirmed(self._sent)), losses.from_device)
+        self._stop()
+        losses = self._stream.close()
+        to_device = min(losses.to_device + self._codec.queued, self._heartbeat.unconfirmed(self._sent))
+        return Losses(to_device, losses.from_device + self._device_data.undelivered)
 
     def set_line(self, line: LineSettings) -> None:
         """Let the real port have other settings, before what is written from now on."""
         before, self._wanted = self._wanted, line
-        if self._codec.agreed:
+        if self._codec.agreed and not self._ended:
             for request in change_requests(before, line):
-                self._wishes[request.subject] = request
-                self._request(request)
+                self._wish(request)
             self._flush()
 
     def purge(self, *, received: bool, transmitted: bool) -> None:
         """Let the host discard what it has from the device, or what it has for it."""
-        if self._codec.agreed and (received or transmitted):
+        if not self._codec.agreed or self._ended:
+            return
+        if received:
+            self._device_data.purge(time.monotonic())
             both = Purge.BOTH if transmitted else Purge.RECEIVE
-            self._request(PurgeData(both if received else Purge.TRANSMIT))
-            self._flush()
-
-    def set_modem_lines(self, dtr: bool | None, rts: bool | None) -> None:  # noqa: FBT001 - line states
-        """Set the modem lines; None leaves a line as it is."""
-        if dtr is not None:
-            self._request(SetControl(Control.DTR_ON if dtr else Control.DTR_OFF))
-        if rts is not None:
-            self._request(SetControl(Control.RTS_ON if rts else Control.RTS_OFF))
+            self._requests.ask(PurgeData(both), lambda _answer: self._device_data.purge_answered())
+        elif transmitted:
+            self._requests.ask(PurgeData(Purge.TRANSMIT))
         self._flush()
-
-    async def send_break(self, milliseconds: int) -> None:
-        """Send a break and return when it is over.
-
-        Raises:
-            NotSupportedError: the connection was lost meanwhile.
-        """
-        self._request(SetControl(Control.BREAK_ON))
-        self._flush()
-        try:
-            await asyncio.sleep(milliseconds / 1000)
-        finally:  # also when nobody waits for it any more: a break that goes on blocks the line
-            if not self._ended:
-                self._request(SetControl(Control.BREAK_OFF))
-                self._flush()
-        if self._ended:
-            raise NotSupportedError(f"the connection to {self.address} was lost during the break")
 
     # From the TCP connection.
 
     def device_data(self, data: bytes) -> None:
-        """See `RemoteEvents`; here come bytes of the protocol."""
+        """See `RemoteEvents`; these are bytes of the protocol."""
         self._heartbeat.heard()
-        if self._settled and self._codec.is_plain(data):
+        if not self._codec.is_plain(data):
+            self._act_on(self._codec.receive_data(data))
+        elif self._device_data.passing:
             self._events.device_data(data)
-            return
-        self._act_on(self._codec.receive_data(data))
+        else:
+            self._data_received(data)
 
     def connection_full(self, *, full: bool) -> None:
         """See `RemoteEvents`."""
-        self._events.connection_full(full=full)
+        self._stream_full = full
+        self._events.connection_full(full=full or self._congested)
 
     def remote_lost(self, error: RemoteError) -> None:
         """See `RemoteEvents`."""
-        self._end(error)
+        self._end(error if self.ready.done() else error.with_last_words(self._device_data.early))
 
     # What the host said.
 
     def _act_on(self, events: Iterator[Event]) -> None:
-        only_data = True
-        for event in events:
-            if isinstance(event, Data):
-                self._events.device_data(event.data)
-                if not self._settled:
-                    self._early_data_received(len(event.data))
-                continue
-            only_data = False
-            match event:
-                case ComPortAgreed():
-                    self._events.suspended_by_host(
-                        suspended=False
-                    )  # an agreement made anew ends a suspension
-                    self._open_com_port()
-                case ComPortRefused():
-                    self._end(self._not_an_access_server("refuses the com port option"))
-                case ComPortCommand():
-                    self._command_received(event)
-                case PeerFailed(reason):
-                    self._end(
-                        RemoteError(
-                            ErrorCode.PROTOCOL, f"{self.address} breaks the telnet protocol: {reason}"
-                        )
-                    )
-        if not only_data and not self._ended:
-            self._look_whether_ready()
-            self._flush()
+        handled = 0
+        for event in islice(events, _EVENTS_IN_A_TURN):
+            handled += 1
+            self._act_on_one(event)
+            if self._ended:
+                return
+        self._look_whether_ready()
+        self._flush()
+        if handled == _EVENTS_IN_A_TURN and not self._ended:
+            self._stream.pause_reading()
+            self._rest = self._loop.call_later(_BETWEEN_TURNS, self._go_on)
 
-    def _early_data_received(self, size: int) -> None:
-        self._early_data += size
-        if self._early_data > _EARLY_DATA:
+    def _go_on(self) -> None:
+        self._rest = None
+        self._act_on(self._codec.receive_data(b""))
+        self._read_if_may()
+
+    def _read_if_may(self) -> None:
+        if self._may_read and not self._rest and not self._ended:
+            self._stream.resume_reading()
+
+    def _act_on_one(self, event: Event) -> None:
+        match event:
+            case Data(data):
+                self._data_received(data)
+            case ComPortAgreed():
+                self._events.suspended_by_host(suspended=False)  # an agreement ends a suspension
+                for request in opening_requests(self._wanted):
+                    self._wish(request)
+            case ComPortRefused():
+                self._end(self._not_an_access_server("refuses the com port option"))
+            case ComPortCommand():
+                self._command_received(event)
+            case PeerFailed(reason):
+                what = f"{self.address} breaks the telnet protocol: {reason}"
+                self._end(RemoteError(ErrorCode.PROTOCOL, what))
+
+    def _data_received(self, data: bytes) -> None:
+        self._device_data.received(data, time.monotonic())
+        if not self._settled and self._device_data.early_size > _EARLY_DATA:
             self._end(self._not_an_access_server("sends data instead of answers"))
-
-    def _open_com_port(self) -> None:
-        self._request(SetModemStateMask(rfc2217.ModemState(255)))
-        for request in opening_requests(self._wanted):
-            self._request(request)
-            if request not in ASKING:
-                self._wishes[request.subject] = request
 
     def _command_received(self, command: ComPortCommand) -> None:
         match command:
@@ -273,25 +286,25 @@ class Rfc2217Remote:
                 self._answered(command)
 
     def _answered(self, answer: ComPortCommand) -> None:
+        self._requests.answered(answer)
+        self._missing.pop(answer.CODE, None)
         line = with_answer(self.line, answer)
         if line != self.line:
             self.line = line
             self._events.com_port_changed()
-        self._warn_if_not_as_wanted(answer)
-        if isinstance(answer, SetBaudRate) and not self._awaits(SetBaudRate):
-            seconds = self._heartbeat.answered(time.monotonic())
-            if seconds is not None:
-                self._events.round_trip_measured(seconds)
+        if not self._requests.awaits(answer.subject):
+            wish = self._wishes.pop(answer.subject, answer)
+            if wish != answer:
+                log.warning(
+                    "%s: asked for %s, the real port has %s", self.address, in_words(wish), in_words(answer)
+                )
 
-    def _warn_if_not_as_wanted(self, answer: ComPortCommand) -> None:
-        """Say once for each wish that the real port cannot fulfil it; `line` says what it has instead."""
-        if any(request.subject == answer.subject for request in self._codec.awaited):
-            return  # an older request's answer
-        wish = self._wishes.pop(answer.subject, answer)
-        if wish != answer:
-            log.warning(
-                "%s: asked for %s, the real port has %s", self.address, in_words(wish), in_words(answer)
-            )
+    def _wish(self, request: ComPortCommand) -> None:
+        """Ask for a setting, and warn if the real port does not get it; `line` tells what it has instead."""
+        inbound = request.subject == (SetControl.CODE, Control.REQUEST_INBOUND_FLOW)
+        if request not in ASKING and not inbound:
+            self._wishes[request.subject] = request
+        self._requests.ask(request)
 
     def _modem_notified(self, state: rfc2217.ModemState) -> None:
         modem = ModemState(
@@ -305,7 +318,7 @@ class Rfc2217Remote:
             self._events.com_port_changed()
 
     def _signature_received(self, signature: Signature) -> None:
-        """Learn of the device's state, from a host that tells it in this way; other signatures mean nothing here."""
+        """Act on the state of the device, if the host tells it in this way. Other signatures have no meaning here."""
         host = AccessServerSignature.parse(signature)
         if host is None:
             return
@@ -321,20 +334,19 @@ class Rfc2217Remote:
             self._events.device_unavailable(RemoteError(ErrorCode.DEVICE_UNAVAILABLE, what))
 
     def _look_whether_ready(self) -> None:
-        if not self._settled and self._codec.agreed and not self._awaits(*_NEEDED):
+        if not self._settled and self._codec.agreed and not self._missing:
             self._settled = True
             self._timer.cancel()
             self._beat()
-        if self._settled and not self._device_unavailable and not self.ready.done():
+        if self._settled and not self._device_unavailable and not self.ready.done() and not self._ended:
             self.ready.set_result(None)
+            self._device_data.usable()
 
     # What the host does not say.
 
     def _negotiation_timed_out(self) -> None:
         if self._codec.agreed:
-            missing = ", ".join(
-                type(request).__name__ for request in self._codec.awaited if isinstance(request, _NEEDED)
-            )
+            missing = ", ".join(kind.__name__ for kind in self._missing.values())
             what = f"did not answer {missing} within {_NEGOTIATION_TIMEOUT:.0f} s"
         else:
             what = f"did not agree to the com port option within {_NEGOTIATION_TIMEOUT:.0f} s"
@@ -344,44 +356,51 @@ class Rfc2217Remote:
         return RemoteError(
             ErrorCode.PROTOCOL,
             f"{self.address} {what}: is it an RFC 2217 server? If it carries bytes only, set `protocol` to `raw`",
-        )
+        ).with_last_words(self._device_data.early)
 
     def _beat(self) -> None:
         """Ask for the baud rate, which every access server answers, and judge the silence after it."""
         self._timer = self._loop.call_later(heartbeat.INTERVAL, self._beat)
-        if self._codec.suspended or not self._raw.reading:
-            return  # it may not be asked, or its answer may stand behind data that is not read
+        if self._codec.suspended or not self._may_read:
+            return  # the host may not be asked, or its answer may stand behind data that is not read
         now = time.monotonic()  # the loop's own clock stands still within a millisecond (libuv)
         flow_control = self.line.flow_control not in (None, "none")
         if self._heartbeat.beat(now, self._sent):
-            self._request(SetBaudRate())
+            self._requests.ask_at_once(SetBaudRate(), self._heartbeat_answered)
             self._flush()
         elif self._heartbeat.is_stuck(now, self._sent, self.line.baud_rate, flow_control=flow_control):
-            what = f"{self.address} answers no question any more: the server there hangs"
+            what = f"{self.address} no longer answers questions: the server there hangs"
             self._end(RemoteError(ErrorCode.TIMED_OUT, what))
+
+    def _heartbeat_answered(self, answer: ComPortCommand | None) -> None:
+        seconds = None if answer is None else self._heartbeat.answered(time.monotonic())
+        if seconds is not None:
+            self._events.round_trip_measured(seconds)
 
     # To the TCP connection.
 
-    def _awaits(self, *kinds: type[ComPortCommand]) -> bool:
-        return any(isinstance(request, kinds) for request in self._codec.awaited)
-
-    def _request(self, request: ComPortCommand) -> None:
-        try:
-            self._codec.send(request)
-        except LocalProtocolError as error:
-            self._end(RemoteError(ErrorCode.PROTOCOL, f"{self.address}: {error}"))
-
     def _flush(self) -> None:
-        self._held_back += self._codec.data_to_send()
-        if self._held_back and not self._codec.suspended and not self._ended:
-            data, self._held_back = self._held_back, b""
-            self._raw.write(data)
-        if len(self._held_back) + self._raw.unwritten > _UNSENT_LIMIT:
-            self._end(RemoteError(ErrorCode.PROTOCOL, f"{self.address} asks and asks, and takes no answers"))
+        """Send what is queued. This follows each call of the codec or the requests that may have queued something."""
+        if self._requests.congested and not self._congested:
+            self._requests.ask_at_once(SetBaudRate())  # its answer ends the wait for answers that never come
+        if self._codec.queued and not self._codec.suspended and not self._ended:
+            self._stream.write(self._codec.data_to_send())
+        if self._congested is not self._requests.congested:
+            self._congested = self._requests.congested
+            self._events.connection_full(full=self._stream_full or self._congested)
+        if self._codec.queued + self._stream.unwritten > _UNSENT_LIMIT:
+            what = f"{self.address} keeps sending requests without reading our answers"
+            self._end(RemoteError(ErrorCode.PROTOCOL, f"{what} ({_UNSENT_LIMIT // 1024} KB are queued)"))
 
     def _end(self, error: RemoteError) -> None:
         if not self._ended:
-            self._ended = True
-            self._timer.cancel()
-            self._raw.pause_reading()
+            self._stop()
+            self._stream.pause_reading()
             self._events.remote_lost(error)
+
+    def _stop(self) -> None:
+        self._ended = True
+        self._timer.cancel()
+        if self._rest is not None:
+            self._rest.cancel()
+        self._requests.end()

@@ -36,7 +36,7 @@ class Ports(Protocol):
             LookupError: no such port is running.
         """
 
-    def set_modem_lines(self, name: str, dtr: bool | None, rts: bool | None) -> None:  # noqa: FBT001 - line states
+    async def set_modem_lines(self, name: str, dtr: bool | None, rts: bool | None) -> None:  # noqa: FBT001 - line states
         """Set the modem lines of the real port; None leaves a line as it is.
 
         Raises:
@@ -156,7 +156,7 @@ class Methods:
         if asked.dtr is None and asked.rts is None:
             return _refusal(HTTPStatus.BAD_REQUEST, "dtr or rts must be there, true or false")
         with self._running(asked.port):
-            self._ports.set_modem_lines(asked.port, asked.dtr, asked.rts)
+            await self._ports.set_modem_lines(asked.port, asked.dtr, asked.rts)
         return HTTPStatus.OK, asked.model_dump(exclude_none=True)
 
     async def _send_break(self, payload: object) -> Answer:

@@ -91,4 +91,6 @@ def wanted_line(configured: LineSettings, application: ApplicationLine | None) -
         parity=configured.parity,
         stop_bits=configured.stop_bits or application.stop_bits,
         flow_control=configured.flow_control or application.flow_control,
+        dtr=configured.dtr,
+        rts=configured.rts,
     )

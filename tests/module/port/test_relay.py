@@ -339,7 +339,7 @@ async def test_restart_connects_anew(ports: Ports) -> None:
         with pytest.raises(UnknownPortError):
             ports.supervisor.restart("nowhere")
         with pytest.raises(NotSupportedError, match="rfc2217"):
-            ports.supervisor.set_modem_lines("a", dtr=True, rts=None)
+            await ports.supervisor.set_modem_lines("a", dtr=True, rts=None)
 
 
 async def test_restart_brings_a_removed_link_back(ports: Ports) -> None:

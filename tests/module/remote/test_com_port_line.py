@@ -40,7 +40,7 @@ def test_every_setting_survives_an_obliging_server(line: LineSettings) -> None:
     for request in opening_requests(line):
         if request not in ASKING:
             actual = with_answer(actual, request)
-    assert asdict(actual) == asdict(line)
+    assert {**asdict(line), **asdict(actual)} == asdict(line)
 
 
 def test_what_the_line_leaves_open_is_asked_for() -> None:
@@ -50,7 +50,28 @@ def test_what_the_line_leaves_open_is_asked_for() -> None:
         SetParity(Parity.MARK),
         SetStopSize(),
         SetControl(Control.REQUEST_FLOW),
+        SetControl(Control.DTR_ON),
+        SetControl(Control.RTS_ON),
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "controls"),
+    [
+        (LineSettings(), [Control.DTR_ON, Control.RTS_ON]),
+        (LineSettings(dtr=True, rts=False), [Control.DTR_ON, Control.RTS_OFF]),
+        (LineSettings(dtr=False), [Control.DTR_OFF, Control.RTS_ON]),
+        (LineSettings(flow_control="rtsCts"), [Control.DTR_ON]),
+        (LineSettings(flow_control="dtrDsr"), [Control.RTS_ON]),
+        (LineSettings(flow_control="rtsCts", rts=False), [Control.DTR_ON, Control.RTS_OFF]),
+    ],
+)
+def test_modem_lines_are_raised_as_a_uart_raises_them_but_not_what_flow_control_drives(
+    line: LineSettings, controls: list[Control]
+) -> None:
+    modem_lines = {Control.REQUEST_DTR, Control.REQUEST_RTS}
+    requests = [request.value for request in opening_requests(line) if isinstance(request, SetControl)]
+    assert [control for control in requests if control.request in modem_lines] == controls
 
 
 @pytest.mark.parametrize(
@@ -72,8 +93,14 @@ def test_what_the_line_leaves_open_is_asked_for() -> None:
         (
             LineSettings(flow_control="dtrDsr"),
             LineSettings(flow_control="none"),
-            [SetControl(Control.FLOW_NONE)],
+            [
+                SetControl(Control.FLOW_NONE),
+                SetControl(Control.INBOUND_FLOW_NONE),
+                SetControl(Control.DTR_ON),
+            ],
         ),
+        (LineSettings(), LineSettings(dtr=False), [SetControl(Control.DTR_OFF)]),
+        (LineSettings(rts=False), LineSettings(), [SetControl(Control.RTS_ON)]),
     ],
 )
 def test_only_what_changes_is_requested(
@@ -90,6 +117,8 @@ def test_only_what_changes_is_requested(
         SetControl(Control.FLOW_DCD),
         SetControl(Control(99)),
         SetControl(Control.DTR_ON),
+        SetBaudRate(0),
+        SetDataSize(0),
         PurgeData(Purge.BOTH),
     ],
     ids=str,
@@ -103,3 +132,5 @@ def test_a_setting_in_words_has_the_twins_names() -> None:
     assert in_words(SetParity(Parity.EVEN)) == "parity even"
     assert in_words(SetStopSize(StopSize.ONE_AND_A_HALF)) == "stopBits 1.5"
     assert in_words(SetControl(Control.FLOW_HARDWARE)) == "flowControl rtsCts"
+    assert in_words(SetControl(Control.DTR_ON)) == "dtr on"
+    assert in_words(SetControl(Control.RTS_OFF)) == "rts off"

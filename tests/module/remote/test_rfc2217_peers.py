@@ -162,9 +162,9 @@ async def test_everything_of_a_port_through_another_ones_access_server(
         device.lines.clear(CTS)
         device.lines.set(DSR | CD)
         await until(lambda: ports.status.modem == ModemState(dsr=True, cd=True))
-        ports.supervisor.set_modem_lines("a", dtr=False, rts=True)
+        await ports.supervisor.set_modem_lines("a", dtr=False, rts=True)
         await until(lambda: device.lines.state & (DTR | RTS) == RTS)
-        ports.supervisor.set_modem_lines("a", dtr=True, rts=False)
+        await ports.supervisor.set_modem_lines("a", dtr=True, rts=False)
         await until(lambda: device.lines.state & (DTR | RTS) == DTR)
         breaks = device.lines.breaks
         await ports.supervisor.send_break("a", 100)

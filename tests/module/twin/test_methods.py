@@ -35,7 +35,7 @@ class FakePorts:
     def restart(self, name: str) -> None:
         self._take("restart", name)
 
-    def set_modem_lines(self, name: str, dtr: bool | None, rts: bool | None) -> None:
+    async def set_modem_lines(self, name: str, dtr: bool | None, rts: bool | None) -> None:
         self._take("set_modem_lines", name, dtr, rts)
 
     async def send_break(self, name: str, milliseconds: int) -> None:
