@@ -22,6 +22,7 @@ if sys.platform == "win32":
         "serving/test_half_open.py",
         "session/test_hostile_clients.py",
         "session/test_refused.py",
+        "session/test_stopped_device.py",
         "session/test_rfc2217_clients.py",
         "session/test_rfc2217_session.py",
         "serving/test_socat.py",

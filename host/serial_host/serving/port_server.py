@@ -264,6 +264,10 @@ class PortServer:
         self._status.bytes_from_device += from_device
         self._status.discarded_from_device += from_device
 
+    def port_failed(self, session: Session, reason: str) -> None:
+        if session is self._session and self._port is not None:
+            self.port_lost(ComPortError(reason))
+
     def session_ended(self, session: Session, reason: str) -> None:
         if session is not self._session:
             return

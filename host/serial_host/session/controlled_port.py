@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from dataclasses import replace
 
-from serial_host.com_port.port import ComPort, ComPortError
+from serial_host.com_port.port import ComPort
 from serial_host.line import LineErrors, LineSettings, ModemLines
 from serial_host.plumbing.threads import call_in_thread
 
 BREAK_SECONDS = 0.25
 """Of a break whose length the client does not say, as long as tcsendbreak(3) makes it."""
+
+
+DRAIN_LIMIT_SECONDS = 6.0
+"""At most so long anything waits for the device to take what was written, whatever its driver does."""
+
+DRAIN_AGAIN_SECONDS = 5.0
+"""After a device was waited for in vain, so long nothing waits for it again."""
+
+CHANGE_SECONDS = 10.0
+"""A driver that needs longer to change the settings hangs."""
+
+
+class DriverHangsError(Exception):
+    """A call of the driver does not return; the text is for people and names the port."""
 
 
 class ControlledPort:
@@ -28,6 +44,7 @@ class ControlledPort:
         self._dtr = dtr
         self._rts = rts
         self._break = False
+        self._drain_again_at = 0.0
 
     @property
     def line(self) -> LineSettings:
@@ -60,8 +77,11 @@ class ControlledPort:
         return self._port is None or self._port.drained
 
     async def attach(self, port: ComPort) -> bool:
-        """Bring a port to the settings; gives whether it is still there afterwards."""
+        """Bring a port to the settings; returns whether it is still there afterwards."""
         self._port = port
+        self._drain_again_at = 0.0
+        # The client before may have left a device that stops the line: that ends before anything waits for the line.
+        await self._change(port, replace(port.line, flow_control=self._line.flow_control))
         await self.set_line(self._line)
         if self._port is port:
             self.set_dtr(on=self._dtr)
@@ -71,28 +91,55 @@ class ControlledPort:
         return self._port is port
 
     def detach(self) -> None:
-        """Do without the port: it was lost."""
+        """Do without the port: it was lost, or the client has left."""
         self._port = None
 
     async def drain(self) -> None:
-        """Wait until the device has what was written, as far as it takes it."""
-        if self._port is not None:
-            await self._port.drain()
+        """Wait until the device has what was written, as far as it takes it.
+
+        A device that does not take it is waited for once, and then not for `DRAIN_AGAIN_SECONDS`: a client's commands that
+        end the stop may stand behind others, each of which would wait.
+        """
+        port = self._port
+        loop = asyncio.get_running_loop()
+        if port is None or port.drained or loop.time() < self._drain_again_at:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_LIMIT_SECONDS):
+                await port.drain()
+        if not port.drained:
+            self._drain_again_at = loop.time() + DRAIN_AGAIN_SECONDS
 
     async def set_line(self, line: LineSettings) -> None:
-        """Change the settings after what was written before; `line` tells afterwards what they are."""
+        """Change the settings after what was written before; `line` tells afterwards what they are.
+
+        Another flow control alone is set at once: it may be what lets the bytes go that were written before.
+
+        Raises:
+            DriverHangsError: the driver has not made the change within `CHANGE_SECONDS`.
+        """
         port = self._port
         if port is None:
             self._line = line
             return
-        await port.drain()
-        try:
-            # In a thread, because some drivers take long over it and the other ports must not wait.
-            await call_in_thread(f"{port.device} settings", lambda: port.change_line(line))
-        except ComPortError as error:
-            self._log.info("%s", error)
+        if line != replace(port.line, flow_control=line.flow_control):
+            await self.drain()
+        await self._change(port, line)
         # Lost meanwhile: what was asked for is for the next one.
         self._line = port.line if port is self._port else line
+
+    async def _change(self, port: ComPort, line: LineSettings) -> None:
+        if line == port.line:
+            return
+        try:
+            async with asyncio.timeout(CHANGE_SECONDS):
+                await call_in_thread(f"{port.device} settings", lambda: port.change_line(line))
+        except TimeoutError as error:
+            raise DriverHangsError(
+                f"{port.device}: the driver has not changed the settings for {CHANGE_SECONDS:g} s"
+            ) from error
+        except Exception as error:  # noqa: BLE001  # whatever a driver raises is told to the client as what it is set to
+            self._report(error)
 
     def set_dtr(self, *, on: bool) -> None:
         """Drive DTR."""
@@ -100,8 +147,8 @@ class ControlledPort:
             if self._port is not None:
                 self._port.set_dtr(on)
             self._dtr = on
-        except ComPortError as error:
-            self._log.info("%s", error)
+        except Exception as error:  # noqa: BLE001
+            self._report(error)
 
     def set_rts(self, *, on: bool) -> None:
         """Drive RTS."""
@@ -109,8 +156,8 @@ class ControlledPort:
             if self._port is not None:
                 self._port.set_rts(on)
             self._rts = on
-        except ComPortError as error:
-            self._log.info("%s", error)
+        except Exception as error:  # noqa: BLE001
+            self._report(error)
 
     def set_break(self, *, on: bool) -> None:
         """Begin or end a break."""
@@ -118,8 +165,8 @@ class ControlledPort:
             if self._port is not None:
                 self._port.set_break(on)
             self._break = on
-        except ComPortError as error:
-            self._log.info("%s", error)
+        except Exception as error:  # noqa: BLE001
+            self._report(error)
 
     async def send_break(self) -> None:
         """Send a break after what was written before."""
@@ -132,28 +179,31 @@ class ControlledPort:
         """Throw away what the device sent and nobody has read; gives the number of bytes."""
         try:
             return 0 if self._port is None else self._port.discard_received()
-        except ComPortError as error:
-            self._log.info("%s", error)
+        except Exception as error:  # noqa: BLE001
+            self._report(error)
             return 0
 
     def discard_unsent(self) -> int:
         """Throw away what the device has not been sent; gives the number of bytes."""
         try:
             return 0 if self._port is None else self._port.discard_unsent()
-        except ComPortError as error:
-            self._log.info("%s", error)
+        except Exception as error:  # noqa: BLE001
+            self._report(error)
             return 0
 
     def modem_lines(self) -> ModemLines:
         """Read the lines that the device drives; all off without a device."""
         try:
             return ModemLines() if self._port is None else self._port.modem_lines()
-        except ComPortError:  # it is about to be lost, which is told then
+        except Exception:  # noqa: BLE001  # it is about to be lost, which is told then
             return ModemLines()
 
     def line_errors(self) -> LineErrors:
         """Read the driver's counts; none without a device."""
         try:
             return LineErrors() if self._port is None else self._port.line_errors()
-        except ComPortError:
+        except Exception:  # noqa: BLE001
             return LineErrors()
+
+    def _report(self, error: Exception) -> None:
+        self._log.info("what the client asks for was not done: %s", error)

@@ -6,8 +6,9 @@ replaced cannot stop the device, whatever it does.
     reason             not read    begins                                    ends
     STARTING           client      with the connection                       when the owner serves or refuses the client
     REFUSED            client      when a refused client has sent enough     never
-    DEVICE_SLOW        client      more than WRITE_HIGH bytes wait for the   when the driver has taken all of them
-                                   driver
+    DEVICE_SLOW        client      more than WRITE_HIGH bytes wait for the   when the driver has taken all of them; by RFC
+                                   driver                                    2217 after STALL_SECONDS too, until there
+                                                                             are more than LOOK_AHEAD
     WORKING            client      commands wait, or one takes time          when all of them are done
     ANSWERS_UNREAD     client      more than ANSWERS_BOUND bytes wait for    when the kernel has taken all of them
                                    the client

@@ -57,13 +57,16 @@ from serial_host.session.com_port_commands import (
     line_answer,
     wanted_line,
 )
-from serial_host.session.controlled_port import ControlledPort
+from serial_host.session.controlled_port import ControlledPort, DriverHangsError
 from serial_host.session.line_watch import LineWatch
 from serial_host.session.reading import Hold
 from serial_host.session.session import Session, SessionOwner
 
-SUSPEND_SECONDS = 0.5
-"""How long the device takes nothing before the client is asked to be silent, so that it does not take us for dead."""
+STALL_SECONDS = 0.5
+"""A device that takes nothing for so long is stopped: by its flow control, or because it is switched off."""
+
+LOOK_AHEAD = 8 * DEVICE_BOUND
+"""So many bytes are taken from a client whose device is stopped, to find the commands behind them that end the stop."""
 
 EVENTS_A_TURN = 64
 """So many of one client's commands are carried out in one turn of the event loop, in which every port waits for them."""
@@ -117,7 +120,9 @@ class Rfc2217Session(Session):
         self._events: deque[Event | _DevicePresent] = deque()
         self._work: asyncio.Task[None] | None = None
         self._next_turn: asyncio.Handle | None = None
-        self._suspend: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
+        self._stopped = False
+        """Whether the device takes nothing, and the client is read all the same."""
         self._suspended_client = False
         self._refusal: asyncio.TimerHandle | None = None
         self._refusal_bytes = 0
@@ -131,7 +136,9 @@ class Rfc2217Session(Session):
 
     def buffer_updated(self, nbytes: int) -> None:
         data = bytes(self._buffer[:nbytes])
-        if self._connection.is_plain(data) and not (self._work or self._events or self._refused):
+        if self._connection.is_plain(data) and not (
+            self._work or self._events or self._refused or self._stopped
+        ):
             self._owner.write(self, data)  # what most calls come to, the short way
             return
         if self._refused:
@@ -151,7 +158,7 @@ class Rfc2217Session(Session):
     def _end(self, reason: str) -> None:
         if not self.ended:
             self._watched.stop()
-            for end in (self._work, self._next_turn, self._suspend, self._refusal):
+            for end in (self._work, self._next_turn, self._stall, self._refusal):
                 if end is not None:
                     end.cancel()
             self._events.clear()
@@ -191,19 +198,29 @@ class Rfc2217Session(Session):
 
     def device_slow(self, *, slow: bool) -> None:
         super().device_slow(slow=slow)
-        if slow and self._suspend is None:
-            self._suspend = asyncio.get_running_loop().call_later(SUSPEND_SECONDS, self._suspend_client)
-        if not slow and self._suspend is not None:
-            self._suspend.cancel()
-            self._suspend = None
+        if slow:
+            if self._stall is None:
+                self._stall = asyncio.get_running_loop().call_later(STALL_SECONDS, self._device_stopped)
+        elif self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+            self._stopped = False
             if self._suspended_client:
                 self._suspended_client = False
                 self._tell(FlowControlResume())
 
-    def _suspend_client(self) -> None:
+    def _device_stopped(self) -> None:
+        """Ask for silence, and read on: the commands that end the stop stand behind the data that it holds up."""
+        self._stopped = True
         if self._may_notify():
             self._suspended_client = bool(self._connection.agreed)
             self._tell(FlowControlSuspend())
+        self.reading.release(Hold.DEVICE_SLOW)
+
+    def _write(self, data: bytes) -> None:
+        self._owner.write(self, data)
+        if self._stopped and self._present is not None and self._present.unsent > LOOK_AHEAD:
+            self.reading.hold(Hold.DEVICE_SLOW)
 
     # What is said to the client.
 
@@ -319,7 +336,7 @@ class Rfc2217Session(Session):
     def _act_at_once(self, event: Event) -> None:
         match event:
             case Data(data):
-                self._owner.write(self, data)
+                self._write(data)
             case ComPortAgreed():
                 self._follow_suspension()
                 self._announce(self._port.modem_lines())
@@ -376,7 +393,10 @@ class Rfc2217Session(Session):
         return self._change_line(line, command)
 
     async def _change_line(self, line: LineSettings, command: LineCommand) -> None:
-        await self._port.set_line(line)
+        try:
+            await self._port.set_line(line)
+        except DriverHangsError as error:
+            self._owner.port_failed(self, str(error))
         self._log.debug("client %s set the line to %s", self.peer, self._port.line)
         self._reply(line_answer(self._port.line, command))
 
@@ -422,7 +442,12 @@ class Rfc2217Session(Session):
 
     async def _restore(self, port: ComPort) -> None:
         """Give a port that is there (again) the client's settings, then tell the client that it is there."""
-        if port is self._present and await self._port.attach(port):
-            self._watched.forget_errors()
-            self._state = self._signature(DeviceState.AVAILABLE)
-            self._announce(self._port.modem_lines())
+        try:
+            if port is not self._present or not await self._port.attach(port):
+                return
+        except DriverHangsError as error:
+            self._owner.port_failed(self, str(error))
+            return
+        self._watched.forget_errors()
+        self._state = self._signature(DeviceState.AVAILABLE)
+        self._announce(self._port.modem_lines())

@@ -37,6 +37,9 @@ class SessionOwner(Protocol):
     def purged(self, session: Session, *, to_device: int = 0, from_device: int = 0) -> None:
         """Count bytes that the client asked to be discarded."""
 
+    def port_failed(self, session: Session, reason: str) -> None:
+        """Do without the COM port, whose driver does not return from what this session asked of it."""
+
     def session_ended(self, session: Session, reason: str) -> None:
         """Forget the session, which sends nothing and asks for nothing any more. Called once, also for a refused one."""
 
