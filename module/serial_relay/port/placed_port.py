@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
-from serial_relay.config import PortConfig, Protocol
+from serial_relay.config import PortConfig
 from serial_relay.plumbing.inotify import Inotify
 from serial_relay.virtual_port.links import LinkDirectory
-from serial_relay.virtual_port.pty_pair import PtyPair
+from serial_relay.virtual_port.pty_port import PtyPort
 from serial_relay.virtual_port.virtual_port import VirtualPort, VirtualPortEvents
 
 
 class PlacedPort:
-    """A pty pair behind a link."""
+    """A virtual port behind a link."""
 
     def __init__(
         self,
@@ -22,25 +23,22 @@ class PlacedPort:
         config: PortConfig,
         events: VirtualPortEvents,
     ) -> None:
-        """Make the pair; `place_link` gives it its name.
+        """Make the port; `place_link` gives it its name.
 
         Raises:
             OSError: the kernel has no more ptys, or its devpts is not where the link leads.
         """
         self._links = links
-        self.port: VirtualPort = PtyPair(loop, watches, events)
-        self._config = config
         self._link: str | None = None
         """The link in place."""
-        self.port.set_owner(*_owner(config))
-        self.port.follow_settings(enabled=config.protocol is Protocol.RFC2217)
+        self.port: VirtualPort = PtyPort(loop, watches, _owner(config), self._place, events)
+        self._config = config
 
     def update(self, config: PortConfig) -> None:
         """Act on another configuration of the same port, but for the link, which `place_link` moves."""
         previous, self._config = self._config, config
         if _owner(config) != _owner(previous):
             self.port.set_owner(*_owner(config))
-        self.port.follow_settings(enabled=config.protocol is Protocol.RFC2217)
 
     def place_link(self) -> None:
         """Put the configured link in place of the present one.
@@ -58,6 +56,10 @@ class PlacedPort:
         """Remove the link and the pair; an application that has the port open sees a hang-up."""
         self._remove_link()
         self.port.close()
+
+    def _place(self, slave: Path) -> None:
+        if self._link is not None:
+            self._links.place(self._link, slave)
 
     def _remove_link(self) -> None:
         if self._link is not None:

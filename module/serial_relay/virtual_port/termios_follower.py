@@ -2,14 +2,20 @@
 
 With TIOCPKT on the master and EXTPROC in the slave's termios, each `tcsetattr` of an application arrives as a control
 byte in the stream of what it writes, before the bytes that it writes afterwards (and, as the kernel delivers control
-bytes first, before unread bytes that it wrote earlier). EXTPROC also switches the line discipline's processing off,
-which would break an application that reads line by line. So EXTPROC is on while the slave is raw; else it is off, and
-the settings are looked at before each piece of data is handed on and ten times a second.
+bytes first, before unread bytes that it wrote earlier). A pair begins with EXTPROC, and most applications keep it, as
+they change what `tcgetattr` gave. One that writes a fresh termios clears it. It is not set again while an application
+has the pair open: no system call changes one bit of a termios alone, so a change that the application makes in the same
+moment would be lost. Such an application's settings are looked at before each piece of data is handed on, soon and then
+later and later after each change, and ten times a second in the end.
 
-CLOCAL is taken away 1 ms after each change. The reason stands at `PtyPair._set_idle_termios`: an application that asks
-for parity gets EINVAL from glibc if its `tcsetattr` changed nothing that a pty keeps. With CLOCAL to set each time it
-does change something. That holds for changes that are 2 ms apart; of changes back to back the later ones can still
-fail, which is a limit of ptys.
+EXTPROC also switches the line discipline's processing off, which would break an application that reads line by line. So
+it is taken away, in spite of that, from an application that is not raw.
+
+CLOCAL is taken away 1 ms after each change, by a system call that changes this bit alone. glibc answers EINVAL to a
+`tcsetattr` that asks for parity, which a pty drops, and changes nothing else (sysdeps/unix/sysv/linux/tcsetattr.c).
+Applications that set parity set CLOCAL too, so with CLOCAL to set each time their `tcsetattr` does change something. A
+pty has no carrier that CLOCAL could matter to. That holds for changes that are 2 ms apart; of changes back to back the
+later ones can still fail, which is a limit of ptys.
 """
 
 from __future__ import annotations
@@ -22,118 +28,111 @@ import termios
 
 from serial_relay.virtual_port.termios_map import (
     EXTPROC,
-    TERMIOS_SIZE,
     ApplicationLine,
-    Termios,
     application_line,
+    read_termios,
+    write_termios,
 )
 from serial_relay.virtual_port.virtual_port import VirtualPortEvents
 
-# include/uapi/asm-generic/ioctls.h
-_TIOCSSOFTCAR = 0x541A
-_TCGETS2 = 0x802C542A
-_TCSETS2 = 0x402C542B
+_TIOCSSOFTCAR = 0x541A  # include/uapi/asm-generic/ioctls.h
 
 # TIOCPKT_NOSTOP, TIOCPKT_DOSTOP, TIOCPKT_IOCTL: a change of IXON, and any change while EXTPROC is on.
 _SETTINGS_CHANGED = 0x10 | 0x20 | 0x40
 
 _CLEAR_CLOCAL_AFTER = 0.001
-_SAMPLE_INTERVAL = 0.1
+_SAMPLE_AFTER = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+"""Seconds from one look at the settings to the next, where no event tells of a change; the last one again and again."""
 
 _ON = struct.pack("i", 1)
 _OFF = struct.pack("i", 0)
 
 
 class TermiosFollower:
-    """Turns the master's packets into data and tells the port's owner of settings and flushes in between."""
+    """Reports the settings and flushes of applications to the port's owner."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, master: int, events: VirtualPortEvents) -> None:
-        """Switch packet mode on; the caller sets the slave's termios and calls `reset`."""
+        """Switch packet mode on: each read of the master begins with a control byte, 0 for data, else for `act_on`."""
         self._loop = loop
         self._master = master
         self._events = events
         self._line: ApplicationLine | None = None
-        """What was told last, since the last `reset`."""
-        self._sampling: asyncio.TimerHandle | None = None
-        """Runs while the slave is not raw."""
+        """What was reported last, since `begin`."""
+        self.sampling: asyncio.TimerHandle | None = None
+        """Runs while no event tells of changes: then the caller looks at the settings before it hands on data."""
+        self._samples = 0
         self._clearing: asyncio.TimerHandle | None = None
+        self._stopped = False
         fcntl.ioctl(master, termios.TIOCPKT, _ON)
+        self.begin()
 
-    def stop(self) -> None:
-        """Switch packet mode off."""
-        self._cancel_timers()
-        fcntl.ioctl(self._master, termios.TIOCPKT, _OFF)
-        self._set_extproc(on=False)
-
-    def reset(self) -> None:
-        """Take the slave's present termios, which is raw, as nobody's wish, and wait for an application's."""
+    def begin(self) -> None:
+        """Take the present settings, which are raw and with EXTPROC, as nobody's wish."""
         self._cancel_timers()
         self._line = None
-        self._set_extproc(on=True)
         self._take_status()
 
     def look(self) -> None:
-        """Tell of what an application set up to now, before its settings are overwritten."""
-        self._act_on(self._take_status())
-        if self._sampling is not None:
-            self._settings_changed()
+        """Report what an application has set or flushed up to now."""
+        self.act_on(self._take_status())
+        if self.sampling is not None:
+            self._samples = 0
+            self.look_at_settings()
 
-    def look_at_present_settings(self) -> None:
-        """Tell of the settings as they stand: an application that has the port open made them."""
-        self._settings_changed()
+    def stop(self) -> None:
+        """Report nothing any more."""
+        self._cancel_timers()
+        self._stopped = True
 
-    def unpack(self, packet: bytes) -> bytes:
-        """Give the data of a packet read from the master; b"" if it was a control byte."""
-        if packet[0] == termios.TIOCPKT_DATA:
-            if self._sampling is not None:
-                self._settings_changed()
-            return packet[1:]
-        self._act_on(packet[0])
-        return b""
+    def resume(self) -> None:
+        """Report again after `stop`."""
+        self._stopped = False
+        self.look_at_settings()
 
-    def _act_on(self, status: int) -> None:
+    def act_on(self, status: int) -> None:
+        """Act on the control byte of a packet."""
+        if self._stopped:
+            return
         if status & (termios.TIOCPKT_FLUSHREAD | termios.TIOCPKT_FLUSHWRITE):
             self._events.application_flushed(
                 received=bool(status & termios.TIOCPKT_FLUSHREAD),
                 transmitted=bool(status & termios.TIOCPKT_FLUSHWRITE),
             )
         if status & _SETTINGS_CHANGED:
-            self._settings_changed()
+            self.look_at_settings()
 
-    def _settings_changed(self) -> None:
-        attributes = self._attributes()
+    def look_at_settings(self) -> None:
+        """Report the settings if they are not those that were reported last."""
+        attributes = read_termios(self._master)
         line = application_line(attributes)
         if line != self._line:
             self._line = line
+            self._samples = 0
             self._events.application_set_line(line)
-        self._set_extproc(on=attributes.raw)
-        if not attributes.raw:
-            self._sampling = self._sampling or self._loop.call_later(_SAMPLE_INTERVAL, self._sample)
-        elif self._sampling is not None:
-            self._sampling.cancel()
-            self._sampling = None
+        if not attributes.raw and attributes.lflag & EXTPROC:
+            # Two system calls, side by side: nothing makes them one.
+            write_termios(self._master, attributes._replace(lflag=attributes.lflag & ~EXTPROC))
+        if attributes.raw and attributes.lflag & EXTPROC:
+            self._cancel_sampling()
+        elif self.sampling is None:
+            self._samples = 0
+            self._sample_later()
         if attributes.cflag & termios.CLOCAL and self._clearing is None:
             self._clearing = self._loop.call_later(_CLEAR_CLOCAL_AFTER, self._clear_clocal)
 
+    def _sample_later(self) -> None:
+        delay = _SAMPLE_AFTER[min(self._samples, len(_SAMPLE_AFTER) - 1)]
+        self._samples += 1
+        self.sampling = self._loop.call_later(delay, self._sample)
+
     def _sample(self) -> None:
-        self._sampling = self._loop.call_later(_SAMPLE_INTERVAL, self._sample)
-        self._settings_changed()
+        self._sample_later()
+        self.look_at_settings()
 
     def _clear_clocal(self) -> None:
         """Change one bit, and in the kernel alone: no change of the application can be lost (tty_change_softcar)."""
         self._clearing = None
         fcntl.ioctl(self._master, _TIOCSSOFTCAR, _OFF)
-
-    def _set_extproc(self, *, on: bool) -> None:
-        """Set EXTPROC if it is not so already; the two calls stand side by side, as nothing makes them one."""
-        attributes = self._attributes()
-        lflag = attributes.lflag | EXTPROC if on else attributes.lflag & ~EXTPROC
-        if lflag != attributes.lflag:
-            fcntl.ioctl(self._master, _TCSETS2, attributes._replace(lflag=lflag).pack())
-
-    def _attributes(self) -> Termios:
-        """Give the slave's termios: on a pty both ends' ioctls mean the slave's (drivers/tty/tty_ioctl.c)."""
-        return Termios.unpack(fcntl.ioctl(self._master, _TCGETS2, bytes(TERMIOS_SIZE)))
 
     def _take_status(self) -> int:
         """Read the control byte that waits, 0 if none does; a read of one byte takes no data."""
@@ -142,8 +141,13 @@ class TermiosFollower:
         except OSError:
             return 0
 
+    def _cancel_sampling(self) -> None:
+        if self.sampling is not None:
+            self.sampling.cancel()
+            self.sampling = None
+
     def _cancel_timers(self) -> None:
-        for timer in (self._sampling, self._clearing):
-            if timer is not None:
-                timer.cancel()
-        self._sampling = self._clearing = None
+        self._cancel_sampling()
+        if self._clearing is not None:
+            self._clearing.cancel()
+            self._clearing = None

@@ -1,4 +1,4 @@
-"""What an application set on the virtual port, read from its termios. Pure.
+"""What an application set on the virtual port, read from its termios.
 
 A pty carries the baud rate (any, not only the ones with a name), the stop bits and the flow control. It carries no
 data bits and no parity: `pty_set_termios` (drivers/tty/pty.c) forces CS8 and clears PARENB, so these come from the
@@ -7,6 +7,7 @@ configuration alone.
 
 from __future__ import annotations
 
+import fcntl
 import struct
 import termios
 from dataclasses import dataclass
@@ -50,7 +51,44 @@ class Termios(NamedTuple):
 
 
 _TERMIOS2 = struct.Struct("=4IB19s2I")
-TERMIOS_SIZE = _TERMIOS2.size
+
+# include/uapi/asm-generic/ioctls.h
+_TCGETS2 = 0x802C542A
+_TCSETS2 = 0x402C542B
+
+_DEFAULT_CHARACTERS = bytes(
+    {termios.VINTR: 3, termios.VQUIT: 28, termios.VERASE: 127, termios.VKILL: 21, termios.VEOF: 4,
+     termios.VSTART: 17, termios.VSTOP: 19, termios.VSUSP: 26, termios.VMIN: 1}.get(index, 0)
+    for index in range(19)
+)  # fmt: skip
+
+_LASTING_INPUT = termios.IXON | termios.IXOFF | termios.IXANY
+_LASTING_CONTROL = 0o010017 | termios.CSTOPB | termios.CRTSCTS  # the first: CBAUD, with BOTHER
+_DEFAULT_SPEED = 38_400
+
+
+def read_termios(master: int) -> Termios:
+    """Return the slave's settings: on a pty both ends' ioctls mean the slave's (drivers/tty/tty_ioctl.c)."""
+    return Termios.unpack(fcntl.ioctl(master, _TCGETS2, bytes(_TERMIOS2.size)))
+
+
+def write_termios(master: int, attributes: Termios) -> None:
+    """Set the slave's settings."""
+    fcntl.ioctl(master, _TCSETS2, attributes.pack())
+
+
+def unused(line: Termios | None) -> Termios:
+    """Return the settings of a port that no application has open: raw, without echo, CLOCAL off and EXTPROC on.
+
+    Baud rate, stop bits and flow control are those of `line`, else 38400 baud, one stop bit and none.
+    """
+    if line is None or not line.output_speed:
+        flow, control, speeds = 0, termios.B38400, (_DEFAULT_SPEED, _DEFAULT_SPEED)
+    else:
+        flow, control = line.iflag & _LASTING_INPUT, line.cflag & _LASTING_CONTROL
+        speeds = (line.output_speed, line.output_speed)
+    control |= termios.CS8 | termios.CREAD | termios.HUPCL
+    return Termios(flow, 0, control, EXTPROC, 0, _DEFAULT_CHARACTERS, *speeds)
 
 
 @dataclass(frozen=True, slots=True)

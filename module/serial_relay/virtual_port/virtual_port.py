@@ -21,10 +21,10 @@ class VirtualPortEvents(Protocol):
         """The application wrote; never empty."""
 
     def application_set_line(self, line: ApplicationLine) -> None:
-        """The application set the line, before it wrote what follows; only while settings are followed."""
+        """The application set the line, before it wrote what follows."""
 
     def application_flushed(self, *, received: bool, transmitted: bool) -> None:
-        """The application discarded what it has not read, or what the port has not sent (`tcflush`); as above."""
+        """The application discarded what it has not read, or what the port has not sent (`tcflush`)."""
 
     def nothing_to_read(self, *, nothing: bool) -> None:
         """Everything that applications wrote is read and none has the port open, so it must not be read; or it may."""
@@ -36,14 +36,12 @@ class VirtualPortEvents(Protocol):
 class VirtualPort(Protocol):
     """A serial port that applications open by its link."""
 
-    slave: Path
-    """The node that the link leads to."""
+    @property
+    def slave(self) -> Path:
+        """The node that the link leads to; it is another one after an application has closed the port."""
 
     def set_owner(self, uid: int, gid: int, mode: int) -> None:
         """Give the node its owner, group and mode; what the system refuses is a warning, not an error."""
-
-    def follow_settings(self, *, enabled: bool) -> None:
-        """Tell of what applications set, or not (any longer)."""
 
     def write(self, data: bytes) -> None:
         """Hand bytes of the device to the application; only while one has the port open."""

@@ -13,9 +13,11 @@ import pytest
 import serial
 
 from serial_relay.plumbing.inotify import Inotify
-from serial_relay.virtual_port.pty_pair import PtyPair
+from serial_relay.virtual_port.pty_port import PtyPort
 from serial_relay.virtual_port.termios_map import EXTPROC, ApplicationLine
 from tests.module.conditions import until
+
+OWNER = (os.geteuid(), os.getegid(), 0o660)
 
 
 class Recorder:
@@ -24,7 +26,7 @@ class Recorder:
     def __init__(self) -> None:
         self.told: list[object] = []
         self.open = False
-        self.port: PtyPair | None = None
+        self.port: PtyPort | None = None
 
     def application_opened(self) -> None:
         self.open = True
@@ -57,16 +59,15 @@ def recorder() -> Recorder:
 
 
 @pytest.fixture
-async def port(watches: Inotify, recorder: Recorder) -> AsyncIterator[PtyPair]:
-    pair = PtyPair(asyncio.get_running_loop(), watches, recorder)
+async def port(watches: Inotify, recorder: Recorder) -> AsyncIterator[PtyPort]:
+    pair = PtyPort(asyncio.get_running_loop(), watches, OWNER, lambda _slave: None, recorder)
     recorder.port = pair
-    pair.follow_settings(enabled=True)
     yield pair
     pair.close()
 
 
 @pytest.fixture
-async def slave(port: PtyPair, recorder: Recorder) -> AsyncIterator[int]:
+async def slave(port: PtyPort, recorder: Recorder) -> AsyncIterator[int]:
     descriptor = os.open(port.slave, os.O_RDWR | os.O_NOCTTY)
     await until(lambda: recorder.open)
     yield descriptor
@@ -107,7 +108,7 @@ async def test_a_setting_is_told_once_and_before_the_bytes_after_it(slave: int, 
     ]
 
 
-async def test_every_byte_passes_as_it_is(slave: int, recorder: Recorder, port: PtyPair) -> None:
+async def test_every_byte_passes_as_it_is(slave: int, recorder: Recorder, port: PtyPort) -> None:
     everything = bytes(range(256)) * 300
     writing = asyncio.create_task(asyncio.to_thread(write_all, slave, everything))
     await until(lambda: b"".join(piece for piece in recorder.told if isinstance(piece, bytes)) == everything)
@@ -131,7 +132,7 @@ async def test_a_setting_that_was_there_already_is_told_too(slave: int, recorder
 
 
 async def test_opening_closing_and_what_the_relay_sets_itself_are_no_settings(
-    port: PtyPair, recorder: Recorder
+    port: PtyPort, recorder: Recorder
 ) -> None:
     for _ in range(3):
         descriptor = os.open(port.slave, os.O_RDWR | os.O_NOCTTY)
@@ -142,7 +143,7 @@ async def test_opening_closing_and_what_the_relay_sets_itself_are_no_settings(
     assert recorder.told == [b"xxx"]
 
 
-async def test_settings_of_a_moments_visit_are_told(port: PtyPair, recorder: Recorder) -> None:
+async def test_settings_of_a_moments_visit_are_told(port: PtyPort, recorder: Recorder) -> None:
     for speed in (1200, 57_600):
         command = ["stty", "-F", str(port.slave), str(speed), "cstopb", "raw", "-echo"]
         await asyncio.to_thread(subprocess.run, command, check=True)
@@ -151,7 +152,7 @@ async def test_settings_of_a_moments_visit_are_told(port: PtyPair, recorder: Rec
         await until(lambda: not recorder.open)
 
 
-async def test_any_baud_rate(port: PtyPair, recorder: Recorder) -> None:
+async def test_any_baud_rate(port: PtyPort, recorder: Recorder) -> None:
     with serial.Serial(str(port.slave), 123_456):
         await until(lambda: ApplicationLine(123_456, 1, "none") in recorder.told)
     await until(lambda: not recorder.open)
@@ -171,12 +172,12 @@ async def test_an_application_that_writes_a_fresh_termios_is_followed_on(
     for round_, speed in enumerate((termios.B1200, termios.B2400, termios.B4800, termios.B9600)):
         change(slave, speed=speed, lflag=0)
         await until(lambda round_=round_: len(recorder.told) == round_ + 1)  # type: ignore[misc]
-        assert extproc(slave)
+        assert not extproc(slave)  # the application's termios stands as it is
     assert recorder.told[-1] == ApplicationLine(9600, 1, "none")
 
 
 async def test_the_line_discipline_works_for_who_wants_it(
-    slave: int, recorder: Recorder, port: PtyPair
+    slave: int, recorder: Recorder, port: PtyPort
 ) -> None:
     change(slave, speed=termios.B4800, iflag=termios.ICRNL, lflag=termios.ICANON | EXTPROC)
     await until(lambda: recorder.told == [ApplicationLine(4800, 1, "none")])
@@ -189,10 +190,6 @@ async def test_the_line_discipline_works_for_who_wants_it(
     os.write(slave, b"at 1200")
     await until(lambda: recorder.told[-1:] == [b"at 1200"])
     assert recorder.told[-2] == ApplicationLine(1200, 1, "none")
-    attributes = termios.tcgetattr(slave)
-    attributes[0], attributes[3] = 0, 0
-    termios.tcsetattr(slave, termios.TCSANOW, attributes)
-    await until(lambda: extproc(slave))
 
 
 async def test_flushes(slave: int, recorder: Recorder) -> None:
@@ -203,21 +200,6 @@ async def test_flushes(slave: int, recorder: Recorder) -> None:
     ):
         termios.tcflush(slave, queue)
         await until(lambda told=told: recorder.told[-1:] == [told])  # type: ignore[misc]
-
-
-async def test_following_begins_and_ends_while_an_application_has_the_port(
-    slave: int, recorder: Recorder, port: PtyPair
-) -> None:
-    port.follow_settings(enabled=False)
-    change(slave, speed=termios.B1200)
-    os.write(slave, b"raw")
-    await until(lambda: recorder.told == [b"raw"])
-    assert not extproc(slave)
-    port.follow_settings(enabled=True)
-    assert recorder.told == [b"raw", ApplicationLine(1200, 1, "none")]
-    change(slave, speed=termios.B2400)
-    os.write(slave, b"followed")
-    await until(lambda: recorder.told[2:] == [ApplicationLine(2400, 1, "none"), b"followed"])
 
 
 _CHANGES = """
@@ -235,7 +217,7 @@ print(failed)
 """
 
 
-async def test_spaced_changes_of_a_port_with_parity_succeed(port: PtyPair) -> None:
+async def test_spaced_changes_of_a_port_with_parity_succeed(port: PtyPort) -> None:
     """Spaced: each after the relay took CLOCAL away, which is 1 ms after the one before where nothing else runs.
 
     A change can still fail when the application is interrupted for that long between the two system calls of its

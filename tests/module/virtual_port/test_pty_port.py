@@ -16,8 +16,8 @@ import serial
 
 from serial_relay.plumbing.inotify import Inotify
 from serial_relay.port.gate import Gate, Reason
-from serial_relay.virtual_port.pty_pair import PtyPair
-from serial_relay.virtual_port.termios_map import ApplicationLine
+from serial_relay.virtual_port.pty_port import PtyPort
+from serial_relay.virtual_port.termios_map import EXTPROC, ApplicationLine
 from tests.module.conditions import until
 
 
@@ -26,10 +26,11 @@ class Relay:
 
     def __init__(self) -> None:
         self.events: list[str] = []
+        self.lines: list[ApplicationLine] = []
         self.data = bytearray()
         self.unread = 0
         self.paused = False
-        self.port: PtyPair | None = None
+        self.port: PtyPort | None = None
         self.gate = Gate(self.read_application, lambda _may_be_read: None)
 
     def application_opened(self) -> None:
@@ -44,7 +45,7 @@ class Relay:
         self.data += data
 
     def application_set_line(self, line: ApplicationLine) -> None:
-        self.events.append(f"{line.baud_rate} {line.stop_bits} {line.flow_control}")
+        self.lines.append(line)
 
     def application_flushed(self, *, received: bool, transmitted: bool) -> None:
         self.events.append(f"flushed{' received' * received}{' transmitted' * transmitted}")
@@ -60,32 +61,39 @@ class Relay:
         (self.port.resume_reading if may_be_read else self.port.pause_reading)()
 
 
+OWNER = (os.geteuid(), os.getegid(), 0o660)
+
+
+def new_port(watches: Inotify, relay: Relay) -> PtyPort:
+    return PtyPort(asyncio.get_running_loop(), watches, OWNER, lambda _slave: None, relay)
+
+
 @pytest.fixture
 def relay() -> Relay:
     return Relay()
 
 
 @pytest.fixture
-async def port(watches: Inotify, relay: Relay) -> AsyncIterator[PtyPair]:
-    pair = PtyPair(asyncio.get_running_loop(), watches, relay)
+async def port(watches: Inotify, relay: Relay) -> AsyncIterator[PtyPort]:
+    pair = new_port(watches, relay)
     relay.port = pair
     yield pair
     pair.close()
 
 
-def open_slave(port: PtyPair, flags: int = 0) -> int:
+def open_slave(port: PtyPort, flags: int = 0) -> int:
     return os.open(port.slave, os.O_RDWR | os.O_NOCTTY | flags)
 
 
-async def test_raw_and_without_echo_before_anybody_opens_it(port: PtyPair) -> None:
+async def test_raw_and_without_echo_before_anybody_opens_it(port: PtyPort) -> None:
     slave = open_slave(port)
     iflag, oflag, cflag, lflag, *_ = termios.tcgetattr(slave)
     os.close(slave)
-    assert (iflag, oflag, lflag) == (0, 0, 0)
+    assert (iflag, oflag, lflag & ~EXTPROC) == (0, 0, 0)
     assert cflag & termios.CSIZE == termios.CS8
 
 
-async def test_device_bytes_are_not_echoed_back_and_arrive_unchanged(port: PtyPair, relay: Relay) -> None:
+async def test_device_bytes_are_not_echoed_back_and_arrive_unchanged(port: PtyPort, relay: Relay) -> None:
     slave = open_slave(port)
     await until(lambda: relay.events == ["opened"])
     everything = bytes(range(256))
@@ -101,7 +109,7 @@ async def test_device_bytes_are_not_echoed_back_and_arrive_unchanged(port: PtyPa
 
 
 async def test_what_the_last_application_left_unread_is_counted_and_never_seen_again(
-    port: PtyPair, relay: Relay
+    port: PtyPort, relay: Relay
 ) -> None:
     slave = open_slave(port)
     await until(lambda: relay.events == ["opened"])
@@ -118,7 +126,7 @@ async def test_what_the_last_application_left_unread_is_counted_and_never_seen_a
     os.close(slave)
 
 
-async def test_an_unread_line_of_a_canonical_reader_is_discarded_too(port: PtyPair, relay: Relay) -> None:
+async def test_an_unread_line_of_a_canonical_reader_is_discarded_too(port: PtyPort, relay: Relay) -> None:
     slave = open_slave(port)
     attributes = termios.tcgetattr(slave)
     attributes[3] |= termios.ICANON
@@ -135,7 +143,7 @@ async def test_an_unread_line_of_a_canonical_reader_is_discarded_too(port: PtyPa
     os.close(slave)
 
 
-async def test_opens_and_closes_are_noticed_each_time(port: PtyPair, relay: Relay) -> None:
+async def test_opens_and_closes_are_noticed_each_time(port: PtyPort, relay: Relay) -> None:
     for _ in range(50):
         relay.events.clear()
         slave = open_slave(port)
@@ -146,7 +154,7 @@ async def test_opens_and_closes_are_noticed_each_time(port: PtyPair, relay: Rela
         assert not port.application_open
 
 
-async def test_only_the_last_of_several_closes_counts(port: PtyPair, relay: Relay) -> None:
+async def test_only_the_last_of_several_closes_counts(port: PtyPort, relay: Relay) -> None:
     slaves = [open_slave(port) for _ in range(3)]
     await until(lambda: relay.events)
     for slave in slaves[:2]:
@@ -157,7 +165,7 @@ async def test_only_the_last_of_several_closes_counts(port: PtyPair, relay: Rela
     await until(lambda: relay.events == ["opened", "closed"])
 
 
-async def test_a_shell_that_only_echoes_into_the_port_is_heard(port: PtyPair, relay: Relay) -> None:
+async def test_a_shell_that_only_echoes_into_the_port_is_heard(port: PtyPort, relay: Relay) -> None:
     for _ in range(20):
         relay.data.clear()
         slave = open_slave(port)
@@ -168,7 +176,7 @@ async def test_a_shell_that_only_echoes_into_the_port_is_heard(port: PtyPair, re
 
 
 async def test_what_an_application_wrote_before_it_left_is_read_to_the_end(
-    port: PtyPair, relay: Relay
+    port: PtyPort, relay: Relay
 ) -> None:
     slave = open_slave(port)
     await until(lambda: relay.events == ["opened"])
@@ -183,7 +191,7 @@ async def test_what_an_application_wrote_before_it_left_is_read_to_the_end(
 
 
 async def test_opens_and_closes_of_another_process_in_another_mount_namespace_are_noticed(
-    port: PtyPair, relay: Relay
+    port: PtyPort, relay: Relay
 ) -> None:
     if os.geteuid() != 0:
         pytest.skip("a mount namespace needs root")
@@ -200,14 +208,14 @@ async def test_opens_and_closes_of_another_process_in_another_mount_namespace_ar
 
 @pytest.mark.parametrize("parity", "NEOMS")
 @pytest.mark.parametrize("bits", [7, 8])
-async def test_opening_with_any_parity_works_every_time(port: PtyPair, parity: str, bits: int) -> None:
+async def test_opening_with_any_parity_works_every_time(port: PtyPort, parity: str, bits: int) -> None:
     for _ in range(100 if parity == "E" else 5):
         with serial.Serial(str(port.slave), 9600, parity=parity, bytesize=bits):
-            assert termios.tcgetattr(port._master)[2] & termios.CLOCAL
-        await until(lambda: not termios.tcgetattr(port._master)[2] & termios.CLOCAL)
+            assert termios.tcgetattr(port._current._master)[2] & termios.CLOCAL
+        await until(lambda: not termios.tcgetattr(port._current._master)[2] & termios.CLOCAL)
 
 
-async def test_a_reader_in_canonical_mode_gets_lines(port: PtyPair, relay: Relay) -> None:
+async def test_a_reader_in_canonical_mode_gets_lines(port: PtyPort, relay: Relay) -> None:
     slave = open_slave(port)
     attributes = termios.tcgetattr(slave)
     attributes[3] |= termios.ICANON
@@ -218,7 +226,7 @@ async def test_a_reader_in_canonical_mode_gets_lines(port: PtyPair, relay: Relay
     os.close(slave)
 
 
-async def test_an_application_that_does_not_read_pauses_the_device(port: PtyPair, relay: Relay) -> None:
+async def test_an_application_that_does_not_read_pauses_the_device(port: PtyPort, relay: Relay) -> None:
     slave = open_slave(port)
     await until(lambda: relay.events == ["opened"])
     sent = bytearray()
@@ -234,7 +242,7 @@ async def test_an_application_that_does_not_read_pauses_the_device(port: PtyPair
     os.close(slave)
 
 
-async def test_an_idle_port_costs_no_processor_time(port: PtyPair, relay: Relay) -> None:
+async def test_an_idle_port_costs_no_processor_time(port: PtyPort, relay: Relay) -> None:
     """A level-triggered loop spins on a hung-up master; nothing may run here after a close."""
     slave = open_slave(port)
     await until(lambda: relay.events == ["opened"])
@@ -246,7 +254,7 @@ async def test_an_idle_port_costs_no_processor_time(port: PtyPair, relay: Relay)
     assert time.process_time() - before < 0.1
 
 
-async def test_owner_and_mode(port: PtyPair) -> None:
+async def test_owner_and_mode(port: PtyPort) -> None:
     if os.geteuid() != 0:
         pytest.skip("another owner needs root")
     port.set_owner(1234, 4321, 0o640)
@@ -254,27 +262,32 @@ async def test_owner_and_mode(port: PtyPair) -> None:
     assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (1234, 4321, 0o640)
 
 
-async def test_a_refused_owner_is_a_warning(port: PtyPair, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_refused_owner_is_a_warning(port: PtyPort, caplog: pytest.LogCaptureFixture) -> None:
     if os.geteuid() != 0:
         pytest.skip("giving rights up needs them first")
     code = (
-        "import asyncio, os, logging, sys; from serial_relay.plumbing.inotify import Inotify; from serial_relay.virtual_port.pty_pair import PtyPair\n"
+        "import asyncio, os, logging, sys, types; from serial_relay.plumbing.inotify import Inotify; from serial_relay.virtual_port.pty_port import PtyPort\n"
         "logging.basicConfig(format='%(message)s')\n"
         "async def main():\n"
-        "    loop = asyncio.get_running_loop(); port = PtyPair(loop, Inotify(loop), None)\n"
-        "    port.set_owner(0, 0, 0o660); print(oct(port.slave.stat().st_mode))\n"
+        "    loop = asyncio.get_running_loop(); port = PtyPort(loop, Inotify(loop), (0, 0, 0o660), print, types.SimpleNamespace(application_data=print))\n"
+        "    print(oct(port.slave.stat().st_mode))\n"
         "os.setuid(65534)\n"
         "asyncio.run(main())\n"
     )
     done = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        subprocess.run,
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == "0o20660"
     assert "cannot set owner 0: Operation not permitted" in done.stderr
 
 
 async def test_closing_ends_the_applications_descriptor(watches: Inotify, relay: Relay) -> None:
-    pair = PtyPair(asyncio.get_running_loop(), watches, relay)
+    pair = new_port(watches, relay)
     relay.port = pair
     slave = open_slave(pair)
     await until(lambda: relay.events == ["opened"])
