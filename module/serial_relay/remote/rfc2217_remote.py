@@ -140,6 +140,8 @@ class Rfc2217Remote:
         self._device_data = DeviceData(events.device_data, events.device_data_flushed)
         self._stream_full = False
         self._congested = False
+        self._urgent = False
+        """Whether the application asked for a purge or another flow control while the host asks for silence."""
         self._may_read = True
         """The owner wants the host to be read."""
         self._rest: asyncio.TimerHandle | None = None
@@ -186,6 +188,7 @@ class Rfc2217Remote:
     def set_line(self, line: LineSettings) -> None:
         """Let the real port have other settings, before what is written from now on."""
         before, self._wanted = self._wanted, line
+        self._urgent = self._urgent or before.flow_control != line.flow_control
         if self._codec.agreed and not self._ended:
             for request in change_requests(before, line):
                 self._wish(request)
@@ -201,6 +204,7 @@ class Rfc2217Remote:
             self._requests.ask(PurgeData(both), lambda _answer: self._device_data.purge_answered())
         elif transmitted:
             self._requests.ask(PurgeData(Purge.TRANSMIT))
+        self._urgent = self._urgent or transmitted
         self._flush()
 
     # From the TCP connection.
@@ -383,7 +387,10 @@ class Rfc2217Remote:
         """Send what is queued. This follows each call of the codec or the requests that may have queued something."""
         if self._requests.congested and not self._congested:
             self._requests.ask_at_once(SetBaudRate())  # its answer ends the wait for answers that never come
-        if self._codec.queued and not self._codec.suspended and not self._ended:
+        if not self._codec.suspended:
+            self._urgent = False
+        # A host that asks for silence because the device is stopped has to learn what would end the stop.
+        if self._codec.queued and (self._urgent or not self._codec.suspended) and not self._ended:
             self._stream.write(self._codec.data_to_send())
         if self._congested is not self._requests.congested:
             self._congested = self._requests.congested

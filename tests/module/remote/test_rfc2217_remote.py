@@ -332,6 +332,18 @@ async def test_suspended_by_the_host_nothing_is_sent_and_nothing_is_lost(ports: 
         os.close(slave)
 
 
+async def test_suspended_by_the_host_what_ends_a_stop_is_sent(ports: Ports) -> None:
+    """The host asks for silence because the device is stopped; a purge or another flow control lets it go on."""
+    async with relayed(ports) as host:
+        slave = ports.open()
+        await host.tell(FlowControlSuspend())
+        await host.send_data(b"!")  # once it is here, so is the command
+        await until(lambda: ports.status.bytes_from_device == 1)
+        termios.tcflush(slave, termios.TCOFLUSH)
+        await until(lambda: PurgeData(Purge.TRANSMIT) in told(host))
+        os.close(slave)
+
+
 async def test_a_device_that_is_absent_at_connect_is_waited_for(ports: Ports) -> None:
     host = ScriptedAccessServer(greeting=(signature(DeviceState.UNAVAILABLE, "unplugged\n<3> forged"),))
     async with serving(host.serve) as server:
