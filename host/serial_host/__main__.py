@@ -81,7 +81,12 @@ def _simulate(options: argparse.Namespace) -> int:
     entry = {"device": name, "tcp_port": options.tcp_port, **_port_keys(options)}
     port = config_file.parse_port(entry, "", flags=True)
     if options.kind == "modbus":
-        from serial_host.com_port.modbus_device import ModbusDevice  # noqa: PLC0415
+        try:
+            from serial_host.com_port.modbus_device import ModbusDevice  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise config_file.ConfigError(
+                f"the simulated Modbus device needs {error.name}: install eflow-serial-host[simulate]"
+            ) from error
 
         opener = simulated(name, port.line, ModbusDevice(options.address))
     else:

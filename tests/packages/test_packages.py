@@ -141,6 +141,10 @@ def test_installed_as_the_readme_says_it_runs_and_passes_the_tests(version: str,
     refused = environment.run("serial-relay", IOTEDGE_WORKLOADURI="unix:///none")
     assert "install eflow-serial-relay[edge]" in refused
 
+    environment.pip("install", "./host")
+    assert "install eflow-serial-host[simulate]" in environment.run(
+        "serial-host", "simulate", "modbus", "5999"
+    )
     environment.pip("install", "--constraint", "tests/requirements.txt", *WITH_EXTRAS)
     assert environment.run("serial-host", "--version") == f"serial_host {VERSION}\n"
     environment.run("pip", "check")

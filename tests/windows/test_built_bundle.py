@@ -160,3 +160,11 @@ def test_a_wrong_configuration_ends_with_its_reason(wine: Wine, program_folder: 
     ended = wine.run(python, "-I", "-m", "serial_host", "check", wine.windows_path(wrong))
     assert ended.returncode == 2
     assert "tcp_port: expected a TCP port" in ended.stdout
+
+
+def test_a_missing_call_of_the_system_is_named_in_one_line(wine: Wine, program_folder: Path) -> None:
+    # wine's cfgmgr32 lacks what pyserial's list of ports needs.
+    ended = wine.run(program_folder / "runtime" / "python.exe", "-I", "-m", "serial_host", "list")
+    assert ended.returncode == 1
+    [line] = ended.stdout.splitlines()
+    assert "the COM ports cannot be listed: AttributeError: function 'CM_" in line

@@ -7,8 +7,8 @@ import uuid
 from pathlib import Path
 
 import pytest
-from serial.tools import list_ports
 
+from serial_host.com_port import listing
 from serial_host.com_port.adapters import latency_timer
 from serial_host.com_port.listing import PortIdentity, find_port, merged, present_ports
 from serial_host.com_port.port import ComPortError
@@ -75,7 +75,7 @@ def test_whatever_prevents_the_listing_is_one_error_in_one_line(
     def fail() -> list[object]:
         raise error
 
-    monkeypatch.setattr(list_ports, "comports", fail)
+    monkeypatch.setattr(listing, "_listed_by_pyserial", fail)
     with pytest.raises(ComPortError, match="the COM ports cannot be listed: ") as raised:
         present_ports()
     assert len(str(raised.value).splitlines()) == 1
