@@ -6,7 +6,7 @@ from serial_host.status import PortStatus, table
 
 
 def shown(port: PortStatus) -> list[str]:
-    server = {"version": "1", "pid": 1, "started_at": 0.0, "ports": [port.as_json()]}
+    server = {"version": "1", "pid": 1, "started_at": 1_800_000_000.0, "ports": [port.as_json()]}
     return table(server).splitlines()
 
 
