@@ -51,9 +51,9 @@ class QueuedHandler(logging.Handler):
         """Queue a message; never blocks and never raises."""
         try:
             line = self._line(record)
-        except Exception:  # noqa: BLE001  # logging's own way with a message whose arguments do not fit
-            self.handleError(record)
-            return
+        except Exception as error:  # noqa: BLE001  # the arguments of the message do not fit it
+            text = f"a message cannot be formatted: {record.msg!r}: {error}"
+            line = self._line(logging.makeLogRecord({"levelname": "ERROR", "msg": text}))
         with self._changed:
             if self._closed or self._size + len(line) > QUEUE_BYTES:
                 self._left_out += 1

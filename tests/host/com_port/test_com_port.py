@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import termios
+import threading
 from pathlib import Path
 
 import pytest
 import serial
 
 from serial_host.com_port.thread_pump import WRITE_CHUNK
+from serial_host.serving import opening
 from tests.host.running import Client, RunningServer, serial_port, until
 from tests.host.serial_device import SerialDevice
 
@@ -160,3 +162,29 @@ def test_on_client_cuts_the_client_of_an_absent_port(device: SerialDevice, tcp_p
         with Client(tcp_port) as client:
             client.send(b"now")
             assert device.receive(3) == b"now"
+
+
+def test_a_close_that_never_returns_gives_the_old_handle_up_and_the_port_comes_back(
+    device: SerialDevice, tcp_port: int, monkeypatch: pytest.MonkeyPatch, *, threads: bool
+) -> None:
+    monkeypatch.setattr(opening, "CLOSE_SECONDS", 0.2)
+    go = threading.Event()
+    close = serial.Serial.close
+
+    def hang(port: serial.Serial) -> None:
+        go.wait()
+        close(port)
+
+    port = serial_port({"device": device.name, "tcp_port": tcp_port}, threads=threads)
+    with RunningServer(port) as server:
+        server.wait_listening()
+        monkeypatch.setattr(serial.Serial, "close", hang)
+        device.unplug()
+        until(lambda: server.status()["state"] == "absent")
+        device.plug_in()
+        with server.client() as client:
+            device.send(b"back")
+            assert client.receive(4) == b"back"
+        server.stop()  # ends although this close hangs as well
+    go.set()
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith(device.name)])

@@ -181,6 +181,15 @@ def test_the_end_does_not_wait_long_for_a_log_that_cannot_be_written(monkeypatch
     sink.go.set()
 
 
+def test_a_message_that_cannot_be_formatted_is_a_line_too() -> None:
+    sink = Stalled()
+    sink.go.set()
+    handler = QueuedHandler(sink)
+    handler.emit(logging.makeLogRecord({"msg": "%d bytes", "args": ("x",), "levelname": "INFO"}))
+    handler.close()
+    assert sink.lines[0].startswith(b"a message cannot be formatted: '%d bytes': ")
+
+
 PROGRAM = """
 import logging, sys
 from serial_host.plumbing import log
