@@ -91,10 +91,18 @@ class ComPort(Protocol):
         """Begin or end a break condition. Raises `ComPortError`."""
 
     def modem_lines(self) -> ModemLines:
-        """Return the modem lines; all are off if the port has none. Raises `ComPortError`."""
+        """Return the modem lines, or the last known ones if the driver is slow; all are off if the port has none.
+
+        Raises:
+            ComPortError: they cannot be read.
+        """
 
     def line_errors(self) -> LineErrors:
-        """Return the counts of the driver; all are 0 if it keeps none. Raises `ComPortError`."""
+        """Return the counts of the driver, or the last known ones if it is slow; all are 0 if it keeps none.
+
+        Raises:
+            ComPortError: they cannot be read.
+        """
 
     def discard_received(self) -> int:
         """Discard all bytes that have arrived and were not delivered; return their number. Raises `ComPortError`."""

@@ -23,6 +23,7 @@ import serial.rs485
 
 from serial_host.com_port.adapters import latency_timer
 from serial_host.com_port.driver import Driver
+from serial_host.com_port.driver_thread import DriverSlowError, DriverThread
 from serial_host.com_port.listing import find_port, present_ports
 from serial_host.com_port.open_errors import why_not_open
 from serial_host.com_port.port import ComPort, ComPortError, ComPortEvents, OpenComPort
@@ -84,6 +85,9 @@ class SerialComPort:
         self._lock = threading.Lock()
         """Held while a thread uses the handle through pyserial, so that the handle is not closed meanwhile."""
         self._line = opened.line
+        self._calls = DriverThread(f"{self._device} driver")
+        self._modem_lines = ModemLines()
+        self._line_errors = LineErrors()
         self._pump: Pump
         if sys.platform == "win32" or threads:
             self._pump = ThreadPump(self._device, port, self._driver.received_waiting, events)
@@ -120,7 +124,7 @@ class SerialComPort:
         started = progressed = loop.time()
         before = 0
         with contextlib.suppress(Exception):  # the device is gone, and nothing more will be sent
-            while left := self._pump.unsent + self._driver.unsent_waiting():
+            while left := self._pump.unsent + self._unsent_waiting(before):
                 now = loop.time()
                 if left < before:
                     progressed = now
@@ -130,6 +134,12 @@ class SerialComPort:
                 await asyncio.sleep(DRAIN_POLL_SECONDS)
             self._pump.written = False
             await call_in_thread(f"{self._device} drain", self._driver.wait_sent)
+
+    def _unsent_waiting(self, before: int) -> int:
+        try:
+            return self._calls.call(self._driver.unsent_waiting)
+        except DriverSlowError:
+            return max(1, before - self._pump.unsent)
 
     def change_line(self, line: LineSettings) -> None:
         with self._lock, self._translated_errors(f"does not accept {line}"):
@@ -146,27 +156,31 @@ class SerialComPort:
 
     def set_dtr(self, on: bool) -> None:  # noqa: FBT001
         with self._translated_errors("cannot drive DTR"), _absent_line_ignored():
-            self._serial.dtr = on
+            self._calls.call(lambda: setattr(self._serial, "dtr", on))
 
     def set_rts(self, on: bool) -> None:  # noqa: FBT001
         with self._translated_errors("cannot drive RTS"), _absent_line_ignored():
-            self._serial.rts = on
+            self._calls.call(lambda: setattr(self._serial, "rts", on))
 
     def set_break(self, on: bool) -> None:  # noqa: FBT001
         with self._translated_errors("cannot send a break"):
-            self._serial.break_condition = on
+            self._calls.call(lambda: setattr(self._serial, "break_condition", on))
 
     def modem_lines(self) -> ModemLines:
         with self._translated_errors("cannot read the modem lines"):
-            return self._driver.modem_lines()
+            with contextlib.suppress(DriverSlowError):
+                self._modem_lines = self._calls.call(self._driver.modem_lines)
+            return self._modem_lines
 
     def line_errors(self) -> LineErrors:
         with self._translated_errors("cannot read the error counts"):
-            return self._driver.line_errors()
+            with contextlib.suppress(DriverSlowError):
+                self._line_errors = self._calls.call(self._driver.line_errors)
+            return self._line_errors
 
     def discard_received(self) -> int:
         with self._translated_errors("cannot purge"):
-            return self._pump.discard_received(self._purge_received)
+            return self._pump.discard_received(lambda: self._calls.call(self._purge_received))
 
     def _purge_received(self) -> int:
         waiting = self._driver.received_waiting()
@@ -176,11 +190,15 @@ class SerialComPort:
     def discard_unsent(self) -> int:
         with self._translated_errors("cannot purge"):
             # The pump comes first, or it would fill the buffer of the driver again at once.
-            discarded = self._pump.discard_unsent() + self._driver.unsent_waiting()
-            self._serial.reset_output_buffer()
-            return discarded
+            return self._pump.discard_unsent() + self._calls.call(self._purge_unsent)
+
+    def _purge_unsent(self) -> int:
+        waiting = self._driver.unsent_waiting()
+        self._serial.reset_output_buffer()
+        return waiting
 
     async def close(self) -> None:
+        self._calls.end()
         await self._pump.stop()
         await call_in_thread(f"{self._device} close", self._close)
 

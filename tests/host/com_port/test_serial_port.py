@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import serial
 
+from serial_host.com_port import driver, driver_thread
 from serial_host.com_port import serial_port as module
 from serial_host.com_port.port import ComPort, ComPortError
 from serial_host.com_port.serial_port import opener
@@ -180,3 +181,37 @@ async def test_no_open_waits_for_another_and_a_late_one_is_closed(
     hang.set()
     await until(lambda: not [thread for thread in threading.enumerate() if "hangs" in thread.name])
     # A check of all tests here finds the descriptors that are left open.
+
+
+async def test_no_call_of_a_driver_that_hangs_holds_up_the_event_loop(
+    device: SerialDevice, monkeypatch: pytest.MonkeyPatch, *, threads: bool
+) -> None:
+    monkeypatch.setattr(driver_thread, "PATIENCE_SECONDS", 0.01)
+    hang = threading.Event()
+    async with open_port(device, threads=threads) as (port, _):
+        lines = port.modem_lines()
+        errors = port.line_errors()
+        monkeypatch.setattr(driver.Driver, "modem_lines", lambda _: hang.wait())
+        assert port.modem_lines() == lines
+        assert port.line_errors() == errors
+        calls: list[Callable[[], object]] = [
+            lambda: port.set_dtr(False),
+            lambda: port.set_rts(False),
+            lambda: port.set_break(True),
+            port.discard_received,
+            port.discard_unsent,
+        ]
+        for call in calls:
+            with pytest.raises(ComPortError, match="has not answered an earlier call yet"):
+                call()
+        hang.set()
+        monkeypatch.undo()
+
+        def works() -> bool:
+            with contextlib.suppress(ComPortError):
+                port.set_break(False)
+                return True
+            return False
+
+        await until(works)
+    await until(lambda: not [thread for thread in threading.enumerate() if device.name in thread.name])
