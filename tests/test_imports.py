@@ -49,7 +49,8 @@ BELOW = {
         "listening": {"plumbing"},
         "session": {"plumbing", "com_port"},
         "serving": {"plumbing", "com_port", "listening", "session"},
-        "__main__": {"plumbing", "com_port", "configuration", "control", "serving"},
+        "command_line": {"plumbing", "com_port", "configuration", "control", "serving"},
+        "__main__": {"plumbing", "com_port", "configuration", "control", "command_line"},
     },
 }
 """For each room the rooms that it may import besides itself and the vocabulary."""

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -83,52 +81,3 @@ class PortStatus:
     def as_json(self) -> dict[str, Any]:
         """Give all fields under their names."""
         return dataclasses.asdict(self)
-
-
-_COLUMNS = ("PORT", "TCP", "STATE", "LINE", "CLIENT", "TO DEVICE", "FROM DEVICE", "DISCARDED", "OVERRUNS")
-
-
-def table(server: Mapping[str, Any]) -> str:
-    """Lay out one server's answer to `status` for people."""
-    rows = [_COLUMNS, *(_row(port) for port in server["ports"])]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    lines = [
-        f"serial_host {server['version']}, process {server['pid']}, running since {_time(server['started_at'])}"
-    ]
-    lines += [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-    lines += [
-        f"{port['name']}: {_time(port['last_error_at'])} {port['last_error']}"
-        for port in server["ports"]
-        if port["last_error"] is not None
-    ]
-    lines += [
-        f"{port['name']}: an answer may wait up to {port['latency_timer']} ms in the USB adapter (its latency timer)"
-        for port in server["ports"]
-        if port.get("latency_timer") is not None
-    ]
-    lines += [f"{port['name']}: {problem}" for port in server["ports"] for problem in port["not_listening"]]
-    lines += [
-        f"{port['name']}: {port['contention']}" for port in server["ports"] if port["contention"] is not None
-    ]
-    return "\n".join(lines)
-
-
-def _row(port: Mapping[str, Any]) -> Sequence[str]:
-    name = port["name"] if port["device"] in (None, port["name"]) else f"{port['name']} ({port['device']})"
-    return (
-        name,
-        str(port["tcp_port"] or "-"),
-        port["state"],
-        port["line"] or "-",
-        port["client"] or "-",
-        str(port["bytes_to_device"]),
-        str(port["bytes_from_device"]),
-        str(port["discarded_to_device"] + port["discarded_from_device"]),
-        str(port["overruns"]),
-    )
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -126,6 +126,11 @@ class RunningServer:
         """Whether the server has not ended."""
         return self._thread.is_alive()
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The server's event loop."""
+        return self._loop
+
     def call(self, function: Callable[[], object]) -> None:
         """Call `function` on the server's event loop."""
 

@@ -23,12 +23,12 @@ NOT_FOR_WINDOWS = {
 }
 NO_PIPE_LIST = "wine cannot list named pipes, and so finds no running server without --pid"
 UNLIKE_WINDOWS = {
-    "process/test_main.py::test_stop_ends_the_server_and_waits_for_it": NO_PIPE_LIST,
-    "process/test_main.py::test_stop_without_a_server_says_so_and_is_no_failure": NO_PIPE_LIST,
-    "process/test_main.py::test_stop_asks_which_of_several_servers": NO_PIPE_LIST,
-    "process/test_main.py::test_status_shows_a_table": NO_PIPE_LIST,
-    "process/test_main.py::test_status_without_a_server_says_so": NO_PIPE_LIST,
-    "process/test_main.py::test_list_answers_for_people_and_programs": "wine's cfgmgr32 lacks what list_ports asks it",
+    "command_line/test_main.py::test_stop_ends_the_server_and_waits_for_it": NO_PIPE_LIST,
+    "command_line/test_main.py::test_stop_without_a_server_says_so_and_is_no_failure": NO_PIPE_LIST,
+    "command_line/test_main.py::test_stop_asks_which_of_several_servers": NO_PIPE_LIST,
+    "command_line/test_main.py::test_status_shows_a_table": NO_PIPE_LIST,
+    "command_line/test_main.py::test_status_without_a_server_says_so": NO_PIPE_LIST,
+    "command_line/test_main.py::test_list_answers_for_people_and_programs": "wine's cfgmgr32 lacks what list_ports asks it",
 }
 """Tests that fail under wine and would not on Windows, and why; `status` and `stop` by --pid are in test_chain."""
 

@@ -199,12 +199,12 @@ def python_arguments(path: Path) -> list[list[str]]:
 
 @pytest.mark.parametrize("path", [INSTALL, UNINSTALL], ids=lambda path: path.name)
 def test_serial_host_knows_the_commands_it_is_given(path: Path) -> None:
-    from serial_host.__main__ import _parser
+    from serial_host.command_line.parser import make_parser
 
     lines = python_arguments(path)
     assert [line[0] for line in lines] == (["check", "stop", "run"] if path == INSTALL else ["stop"])
     for line in lines:
-        _parser().parse_args(line)
+        make_parser().parse_args(line)
 
 
 def test_the_ports_are_read_from_what_check_prints() -> None:

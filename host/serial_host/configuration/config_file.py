@@ -38,15 +38,20 @@ from pydantic import (
 from serial_host.config import Config, ConfigFault, Network, Open, PortConfig, Protocol, UsbMatch
 from serial_host.line import FlowControl, Parity
 from serial_host.plumbing.commands import PROGRAM
+from serial_host.plumbing.text import printable
 
 SHOWN = 60
 """Characters of a faulty value that a message repeats at most."""
 
 
-def _hexadecimal(value: object) -> object:
+def _hexadecimal(value: object) -> int:
+    """Return the number that a text of hexadecimal digits means.
+
+    A bare number is refused: 6001 would mean 0x1771, while everybody writes USB numbers in hexadecimal.
+    """
     if isinstance(value, str) and re.fullmatch(r"(0[xX])?[0-9a-fA-F]{1,4}", value):
         return int(value, 16)
-    return value
+    raise ValueError
 
 
 def _sequence(value: object) -> object:
@@ -76,8 +81,15 @@ def _one_of(kind: type[StrEnum]) -> str:
     return "one of " + ", ".join(f'"{member}"' for member in kind)
 
 
-_UsbNumber = Annotated[int, BeforeValidator(_hexadecimal), Field(ge=0, le=0xFFFF)]
-_NonEmpty = Annotated[str, Field(min_length=1)]
+def _text(value: str) -> str:
+    if not value.isprintable() or not value.strip():
+        raise ValueError
+    return value
+
+
+_UsbNumber = Annotated[int, BeforeValidator(_hexadecimal)]
+_Text = Annotated[str, AfterValidator(_text)]
+"""Text that is not empty and holds nothing that cannot be printed: it stands in messages and names things of the system."""
 
 
 class _Frozen(BaseModel):
@@ -86,15 +98,13 @@ class _Frozen(BaseModel):
 
 class _Match(_Frozen):
     vid: _UsbNumber | None = Field(
-        None, description='a USB vendor number, four hexadecimal digits as in "0403"'
+        None, description='a USB vendor number in quotes, four hexadecimal digits as in "0403"'
     )
     pid: _UsbNumber | None = Field(
-        None, description='a USB product number, four hexadecimal digits as in "6001"'
+        None, description='a USB product number in quotes, four hexadecimal digits as in "6001"'
     )
-    serial: _NonEmpty | None = Field(
-        None, description=f"a serial number as '{PROGRAM} list' shows it, a string"
-    )
-    location: _NonEmpty | None = Field(None, description=f"a location as '{PROGRAM} list' shows it, a string")
+    serial: _Text | None = Field(None, description=f"a serial number as '{PROGRAM} list' shows it, a string")
+    location: _Text | None = Field(None, description=f"a location as '{PROGRAM} list' shows it, a string")
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
@@ -104,12 +114,12 @@ class _Match(_Frozen):
 
 
 class _Entry(_Frozen):
-    device: _NonEmpty | None = Field(None, description='the name of a COM port, a string such as "COM3"')
+    device: _Text | None = Field(None, description='the name of a COM port, a string such as "COM3"')
     match: _Match | None = Field(
         None, description='a table such as { vid = "0403", pid = "6001", serial = "A12345" }'
     )
     tcp_port: int = Field(ge=1, le=65535, description="a TCP port, a number from 1 to 65535")
-    listen: Annotated[tuple[_NonEmpty, ...], BeforeValidator(_sequence), Field(min_length=1)] | None = Field(
+    listen: Annotated[tuple[_Text, ...], BeforeValidator(_sequence), Field(min_length=1)] | None = Field(
         None, description="an interface's name or an address, or a list of them"
     )
     allow: Annotated[tuple[Network, ...], BeforeValidator(_networks)] | None = Field(
@@ -146,16 +156,24 @@ def load(path: Path) -> Config:
     """Read a file.
 
     Raises:
-        ConfigError: it cannot be read, is no TOML, has no `[[ports]]`, or none of them can be used.
+        ConfigError: it cannot be read, is not valid TOML, has no `[[ports]]`, or none of them can be used.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: byte {error.start} is not valid UTF-8; save the file as UTF-8 text"
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not valid TOML: {printable(error)}") from error
+    except RecursionError as error:
+        raise ConfigError(
+            f"{path}: is not valid TOML for this program: its values are nested too deeply"
+        ) from error
+    except ValueError as error:  # a path or a number that Python refuses
+        raise ConfigError(f"{path}: cannot be read: {printable(error)}") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: expected UTF-8 text, byte {error.start} is none") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: no TOML: {error}") from error
     return parse(document, str(path))
 
 
@@ -167,7 +185,7 @@ def parse(document: Mapping[str, Any], source: str) -> Config:
     unknown = [key for key in document if key != "ports"]
     if unknown:
         raise ConfigError(
-            f"{source}: {unknown[0]}: unknown key; expected [[ports]] tables, with all keys inside them"
+            f"{source}: {_key(unknown[0])}: unknown key; expected [[ports]] tables, with all keys inside them"
         )
     ports: list[PortConfig] = []
     faults: list[ConfigFault] = []
@@ -178,9 +196,8 @@ def parse(document: Mapping[str, Any], source: str) -> Config:
             _refuse_twice(port, ports, place)
         except ConfigError as error:
             device = entry.get("device")
-            faults.append(
-                ConfigFault(device if isinstance(device, str) else f"[[ports]] {number}", str(error))
-            )
+            name = _key(device) if isinstance(device, str) else f"[[ports]] {number}"
+            faults.append(ConfigFault(name, str(error)))
         else:
             ports.append(port)
     if not ports:
@@ -215,7 +232,7 @@ def _messages(error: ValidationError, place: str, *, flags: bool) -> Sequence[st
                 model = _Match
             else:
                 break
-        name = ".".join(path)
+        name = ".".join(map(_key, path))
         shown = f"--{name.replace('_', '-')}" if flags and name not in ("device", "tcp_port", "") else name
         if detail["type"] == "missing":
             text = f"is missing: expected {_description(model, path)}"
@@ -236,8 +253,17 @@ def _description(model: type[BaseModel], path: Sequence[str]) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # CPython writes no number of more than 4300 digits
+        return "a number with thousands of digits"
+    except RecursionError:
+        return "a value that is nested too deeply"
     return text if len(text) <= SHOWN else text[:SHOWN] + "..."
+
+
+def _key(text: str) -> str:
+    return printable(text, SHOWN)
 
 
 def _refuse_twice(port: PortConfig, others: Sequence[PortConfig], place: str) -> None:

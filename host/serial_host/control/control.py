@@ -14,13 +14,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from serial_host.plumbing.text import described, printable
+
 if sys.platform == "win32":
     from serial_host.control import control_windows as channel
 else:
     from serial_host.control import control_posix as channel
 
 REQUEST_SIZE = 1024
-"""Bytes; a longer request is none."""
+"""The longest request in bytes; a longer one is not answered."""
 
 
 class NotRunningError(Exception):
@@ -38,16 +40,19 @@ class Commands:
         """Carry out a request and give the answer's line; never raises."""
         try:
             command = json.loads(request)["command"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             command = None
-        if command == "status":
-            answer: object = self.status()
-        elif command == "stop":
-            self.stop()
-            answer = {"stopping": True}
-        else:
-            answer = {"error": "unknown command"}
-        return json.dumps(answer).encode() + b"\n"
+        try:
+            if command == "status":
+                answer: object = self.status()
+            elif command == "stop":
+                self.stop()
+                answer = {"stopping": True}
+            else:
+                answer = {"error": "unknown command"}
+            return json.dumps(answer).encode() + b"\n"
+        except Exception as error:  # noqa: BLE001  # the channel answers whatever happens in the server
+            return json.dumps({"error": described(error)}).encode() + b"\n"
 
 
 async def serve(commands: Commands) -> None:
@@ -79,10 +84,14 @@ def ask(pid: int, command: str) -> dict[str, Any]:
         answer = json.loads(channel.ask(pid, json.dumps({"command": command}).encode() + b"\n"))
     except PermissionError as error:
         raise NotRunningError(
-            f"the server (process {pid}) may not be spoken to by this user; try as administrator"
+            f"this user may not speak to the server (process {pid}); run the command as administrator"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise NotRunningError(f"the server (process {pid}) does not answer: {error}") from error
     if not isinstance(answer, dict):
-        raise NotRunningError(f"the server (process {pid}) answers nonsense")
+        raise NotRunningError(
+            f"the server (process {pid}) gives an answer that this version does not understand"
+        )
+    if "error" in answer:
+        raise NotRunningError(f"the server (process {pid}) answers: {printable(answer['error'])}")
     return answer

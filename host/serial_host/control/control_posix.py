@@ -38,9 +38,10 @@ async def serve(answer: Callable[[bytes], bytes], request_size: int) -> None:
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, ValueError, TimeoutError):
-            request = await asyncio.wait_for(reader.readline(), _ANSWER_SECONDS)
-            writer.write(answer(request))
-            await asyncio.wait_for(writer.drain(), _ANSWER_SECONDS)
+            # Not `wait_for`, which in Python 3.11 can swallow the cancellation that ends the server.
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                writer.write(answer(await reader.readline()))
+                await writer.drain()
         writer.close()
 
     path.unlink(missing_ok=True)

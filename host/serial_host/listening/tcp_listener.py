@@ -1,7 +1,7 @@
-"""Listens at the addresses that shall be listened at now, and hands on each connection with the endpoint it came to.
+"""Listens on one TCP port at the addresses of now, and hands on each connection with the endpoint to which it came.
 
-Addresses come and go (a virtual switch gets new ones at every boot), so `update` is called again and again and
-brings the sockets in line; an address that cannot be bound is tried again by the next call.
+Addresses come and go: a virtual switch gets new ones at every start of Windows. So `update` is called again and again and
+opens and closes sockets. An address that cannot be bound, or at which listening failed, is tried again by the next call.
 """
 
 from __future__ import annotations
@@ -14,10 +14,18 @@ from collections.abc import Callable, Sequence
 
 from serial_host.config import Address
 from serial_host.listening.interfaces import Endpoint
+from serial_host.plumbing.backoff import Backoff
 from serial_host.plumbing.tcp_options import prepare_listener
 
 _BACKLOG = 8
-_ACCEPT_PAUSE_SECONDS = 0.1
+"""Connections that the kernel holds until they are accepted."""
+
+_FIRST_PAUSE_SECONDS = 0.05
+_LAST_PAUSE_SECONDS = 2.0
+"""The time before the next attempt to accept after one that failed: first and at most."""
+
+_FEW_FAILURES = 20
+"""After so many failures in a row, with no connection between them, the socket is opened anew."""
 
 Accept = Callable[[socket.socket, Endpoint], None]
 """Takes a connection over; called on the event loop's thread."""
@@ -36,16 +44,16 @@ class TcpListener:
 
     @property
     def addresses(self) -> list[str]:
-        """Where it listens, as `address:port`."""
+        """Where the port is listened on, as `address:port`."""
         return [socket_name(address, self._tcp_port) for address in self._tasks]
 
     @property
     def problems(self) -> list[str]:
-        """Why it does not listen everywhere it should."""
+        """Why the port is not listened on everywhere it should be, a message each."""
         return list(self._problems.values())
 
     def update(self, endpoints: Sequence[Endpoint], missing: Sequence[str] = ()) -> None:
-        """Listen at `endpoints` and nowhere else; `missing` says why others could not be looked up."""
+        """Listen at `endpoints` and nowhere else. `missing` says why there is no endpoint for others."""
         self._endpoints = {endpoint.address: endpoint for endpoint in endpoints}
         for gone in self._tasks.keys() - self._endpoints.keys():
             self._tasks.pop(gone).cancel()
@@ -59,14 +67,22 @@ class TcpListener:
                 except OSError as error:
                     problems[name] = f"cannot listen on {name}: {_explain(error)}"
                 else:
-                    self._tasks[address] = asyncio.create_task(
-                        self._accept_all(listener, address), name=f"accept {name}"
-                    )
+                    self._start(listener, address, name)
                     self._log.info("listening on %s", name)
         for key, problem in problems.items():
             if self._problems.get(key) != problem:
-                self._log.warning("%s; trying again", problem)
+                self._log.warning("%s", problem)
         self._problems = problems
+
+    def _start(self, listener: socket.socket, address: Address, name: str) -> None:
+        task = asyncio.create_task(self._accept_all(listener, address), name=f"accept {name}")
+        self._tasks[address] = task
+        task.add_done_callback(lambda _: self._ended(address, task))
+
+    def _ended(self, address: Address, task: asyncio.Task[None]) -> None:
+        """Forget a socket that ended by itself, so that the next `update` opens one anew."""
+        if self._tasks.get(address) is task:
+            del self._tasks[address]
 
     async def close(self) -> None:
         """Listen nowhere."""
@@ -89,16 +105,24 @@ class TcpListener:
 
     async def _accept_all(self, listener: socket.socket, address: Address) -> None:
         loop = asyncio.get_running_loop()
+        backoff = Backoff(_FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS)
+        accepted_at, failures = loop.time(), 0
         with contextlib.closing(listener):
-            while True:
+            while failures < _FEW_FAILURES:
                 try:
                     connection, _ = await loop.sock_accept(listener)
                 except OSError as error:
-                    # A client that gave up while it waited, or no descriptors left: neither ends the listener.
+                    # A client that gave up while it waited, or no descriptors left: neither ends the listener at once.
+                    failures += 1
                     self._log.warning("a connection was not accepted: %s", error)
-                    await asyncio.sleep(_ACCEPT_PAUSE_SECONDS)
+                    await asyncio.sleep(backoff.delay(loop.time() - accepted_at))
                     continue
-                self._accept(connection, self._endpoints[address])
+                accepted_at, failures = loop.time(), 0
+                try:
+                    self._accept(connection, self._endpoints[address])
+                except Exception:  # noqa: BLE001  # one connection must not end the others
+                    self._log.exception("a connection was not taken")
+                    connection.close()
 
 
 def socket_name(address: Address | str, port: int) -> str:
@@ -109,9 +133,12 @@ def socket_name(address: Address | str, port: int) -> str:
 
 def _explain(error: OSError) -> str:
     if error.errno in _IN_USE:
-        return "another program listens there; end it or choose another tcp_port"
+        return "another program listens there; end that program, or choose another tcp_port"
     if error.errno in _FORBIDDEN:
-        return "the system does not allow it (on Windows: the port lies in a range reserved by 'netsh int ipv4 show excludedportrange tcp')"
+        return (
+            "the system does not allow it; on Windows the port may lie in a range that is reserved, "
+            "see 'netsh int ipv4 show excludedportrange tcp'"
+        )
     return error.strerror or str(error)
 
 

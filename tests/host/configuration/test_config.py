@@ -33,7 +33,7 @@ def test_a_port_needs_no_more_than_a_device_and_a_tcp_port(tmp_path: Path) -> No
 def test_every_key_is_read(tmp_path: Path) -> None:
     text = """
         [[ports]]
-        match = { vid = "0403", pid = 0x6001, serial = "A12345", location = "1-4" }
+        match = { vid = "0403", pid = "0x6001", serial = "A12345", location = "1-4" }
         tcp_port = 5003
         listen = ["vEthernet (Default Switch)", "127.0.0.1"]
         allow = ["172.16.0.0/12", "192.168.1.7", "fd00::/8"]
@@ -127,9 +127,15 @@ def test_a_wrong_value_is_named_with_what_was_expected(change: dict[str, Any], m
     [
         (
             {"vid": "04033"},
-            "match.vid: expected a USB vendor number, four hexadecimal digits as in \"0403\", not '04033'",
+            "match.vid: expected a USB vendor number in quotes, four hexadecimal digits as in \"0403\", not '04033'",
         ),
-        ({"vid": "zz"}, "match.vid: expected a USB vendor number"),
+        ({"vid": "zz"}, "match.vid: expected a USB vendor number in quotes"),
+        (
+            {"pid": 6001},
+            'match.pid: expected a USB product number in quotes, four hexadecimal digits as in "6001", not 6001',
+        ),
+        ({"pid": 0x6001}, "match.pid: expected a USB product number in quotes"),
+        ({"pid": True}, "match.pid: expected a USB product number in quotes"),
         (
             {"serial": 12345},
             f"match.serial: expected a serial number as '{PROGRAM} list' shows it, a string, not 12345",
@@ -163,7 +169,7 @@ def test_a_huge_value_is_not_repeated_in_full() -> None:
         ("", "ports: expected one [[ports]] table for each COM port"),
         ("ports = 1", "ports: expected one [[ports]] table for each COM port"),
         ("ports = [1]", "ports: expected one [[ports]] table for each COM port"),
-        ("[[ports]]\ndevice = COM3", "no TOML: Invalid value (at line 2, column 10)"),
+        ("[[ports]]\ndevice = COM3", "is not valid TOML: Invalid value (at line 2, column 10)"),
         (
             'baud_rate = 9600\n[[ports]]\ndevice = "COM3"\ntcp_port = 1',
             "baud_rate: unknown key; expected [[ports]] tables",
@@ -180,6 +186,44 @@ def test_a_file_of_which_nothing_can_run_is_refused(tmp_path: Path, text: str, m
     assert f"serial-host.toml: {message}" in str(caught.value)
 
 
+ENTRY = '[[ports]]\ndevice = "COM3"\ntcp_port = 5002\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ENTRY + "x = " + "[" * 100_000,
+        ENTRY + "x = " + "[" * 300 + "]" * 300,
+        ENTRY + "x = " + "{a=" * 50_000,
+        ENTRY + "baud_rate = " + "9" * 5000,
+        ENTRY + "baud_rate = 0x" + "f" * 5000,
+        ENTRY + "baud_rate = inf",
+        ENTRY + "stop_bits = nan",
+        ENTRY + "tcp_port = 1",
+        ENTRY + '"a\\nb: 2026 INFO forged" = 1',
+        ENTRY + '"\\u001b[2J" = 1',
+        '"x\\ny" = 1\n' + ENTRY,
+        '[[ports]]\ndevice = "COM3\\nCOM4"\ntcp_port = 5002',
+        '[[ports]]\ndevice = "COM3\\u0000"\ntcp_port = 5002',
+        '[[ports]]\ndevice = "\\u202eCOM3"\ntcp_port = 5002',
+        '[[ports]]\ndevice = " "\ntcp_port = 5002',
+        '[[ports]]\nmatch = { serial = "A\\r\\nB" }\ntcp_port = 5002',
+        ENTRY + 'listen = ["a\\u0007"]',
+        ENTRY + "listen = 1979-05-27",
+        ENTRY + 'allow = ["10.0.0.0/8", 5, ["x"]]',
+        "ports = " + "[" * 300 + "]" * 300,
+        "\0",
+    ],
+    ids=range(21),
+)
+def test_no_file_makes_anything_but_a_message_of_printable_lines(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text)
+    assert all(line.isprintable() for line in str(caught.value).splitlines())
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 1000
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nothing\.toml: cannot be read: No such file or directory"):
         load(tmp_path / "nothing.toml")
@@ -188,7 +232,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     file = tmp_path / "image.toml"
     file.write_bytes(b"\x89PNG\r\n\xff\xfe")
-    with pytest.raises(ConfigError, match=r"image\.toml: expected UTF-8 text, byte 0 is none"):
+    with pytest.raises(ConfigError, match=r"image\.toml: byte 0 is not valid UTF-8"):
         load(file)
 
 

@@ -57,6 +57,8 @@ def ask(path: Path, request: bytes) -> bytes:
         b'{"command": "fly"}\n',
         b"\xff\xfe\n",
         b"[" * 900 + b"\n",
+        b"[" * 1022 + b"\n",
+        b'{"command":' * 90 + b"\n",
     ],
 )
 def test_what_is_no_command_is_answered_and_does_no_harm(

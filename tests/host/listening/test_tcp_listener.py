@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import time
 from ipaddress import ip_interface
 
 import pytest
@@ -82,3 +83,42 @@ def test_a_connection_is_set_up_like_a_cable(tcp_port: int) -> None:
         connection = server.connection()
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+def test_without_descriptors_the_listener_waits_and_says_so_a_few_times(
+    tcp_port: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RunningServer(echo_port({"tcp_port": tcp_port})) as server:
+        server.wait_listening()
+        accept, failures = server.loop.sock_accept, 0
+
+        async def fail(_: object) -> None:
+            nonlocal failures
+            failures += 1
+            raise OSError(24, "Too many open files")
+
+        monkeypatch.setattr(server.loop, "sock_accept", fail)
+        with Client(tcp_port):  # wakes the accept that runs already
+            until(lambda: failures > 3)
+            time.sleep(1)
+        assert failures < 12
+        assert len(caplog.records) < 15
+        monkeypatch.setattr(server.loop, "sock_accept", accept)
+
+        def served() -> bool:
+            with Client(tcp_port) as client:
+                client.send(b"?")
+                return client.receive(1) == b"?"
+
+        until(served)
+
+
+def test_a_socket_that_fails_for_good_is_opened_anew(tcp_port: int) -> None:
+    with RunningServer(echo_port({"tcp_port": tcp_port})) as server:
+        server.wait_listening()
+        listener = server._server._ports[0]._listener
+        server.call(lambda: next(iter(listener._tasks.values())).cancel())
+        until(lambda: not server.status()["listening"])
+        with server.client() as client:
+            client.send(b"?")
+            assert client.receive(1) == b"?"

@@ -173,14 +173,25 @@ def test_the_log_file_takes_the_messages(command_line: CommandLine, tcp_port: in
         (["run"], f"expected DEVICE and PORT, as in '{PROGRAM} run COM3 5002', or --config FILE"),
         (["run", "COM3"], "expected DEVICE and PORT"),
         (["run", "COM3", "70000"], "tcp_port: expected a TCP port, a number from 1 to 65535, not 70000"),
-        (["run", "COM3", "x"], "argument PORT: invalid int value: 'x'"),
+        (["run", "COM3", "abc"], "tcp_port: expected a TCP port, a number from 1 to 65535, not 'abc'"),
+        (
+            ["run", "COM3", "5002", "--baud-rate", "fast"],
+            "--baud-rate: expected bits per second, a number, not 'fast'",
+        ),
+        (["run", "COM3", "-1"], "tcp_port: expected a TCP port, a number from 1 to 65535, not '-1'"),
+        (["run", "COM3", "5002", "more"], f"unrecognized arguments: more; see '{PROGRAM} --help'"),
+        (["run", "COM3", "5002", "--stop-bits", "x"], f"see '{PROGRAM} run --help'"),
+        ([], f"the following arguments are required: COMMAND; see '{PROGRAM} --help'"),
         (
             ["run", "COM3", "5002", "--baud-rate", "0"],
             "--baud-rate: expected bits per second, a number, not 0",
         ),
         (["run", "COM3", "5002", "--allow", "nonsense"], "--allow: expected client addresses"),
         (["run", "COM3", "5002", "--parity", "evn"], "argument --parity: invalid choice: 'evn'"),
-        (["run", "COM3", "5002", "--config", "x.toml"], "--config FILE holds all settings"),
+        (
+            ["run", "COM3", "5002", "--config", "x.toml"],
+            "--config FILE cannot be combined with DEVICE, PORT or settings",
+        ),
         (["run", "--config", "nothing.toml"], "nothing.toml: cannot be read: No such file or directory"),
         (["check", "nothing.toml"], "nothing.toml: cannot be read: No such file or directory"),
         (["simulate", "echo", "0"], "tcp_port: expected a TCP port, a number from 1 to 65535, not 0"),
@@ -191,6 +202,7 @@ def test_wrong_arguments_are_named(command_line: CommandLine, arguments: list[st
     result = command_line.run(*arguments)
     assert result.returncode == 2
     assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
     assert "Traceback" not in result.stderr
 
 

@@ -1,0 +1,1 @@
+"""What people and scripts call: the arguments, and what each command does."""
