@@ -1,10 +1,10 @@
 /*
- * python.exe of the assembled runtime: runs the CPython DLL that lies beside it.
+ * python.exe of the assembled runtime: it runs the CPython DLL that lies beside it.
  *
- * It stands in for CPython's own python.exe, which no package of the Python index carries. The DLL is loaded
- * by its full path, so neither PATH nor the current directory can put another one in its place. Py_Main reads
- * pythonXY._pth beside the DLL, which also switches the environment variables and the user's site off.
- * No C runtime is linked: what is in the .exe is this file.
+ * It replaces CPython's own python.exe, which no package of the Python index contains. The DLL is loaded by its
+ * full path, so that neither PATH nor the current directory can put another DLL in its place. Py_Main reads
+ * pythonXY._pth beside the DLL, which also makes it ignore the environment variables and the user's site-packages.
+ * No C runtime is linked: the .exe contains only this file.
  */
 #include <windows.h>
 #include <shellapi.h>
@@ -16,7 +16,7 @@ static wchar_t path[32768]; /* the longest path that Windows knows */
 static int fail(const char *message, DWORD length) {
     DWORD written;
     WriteFile(GetStdHandle(STD_ERROR_HANDLE), message, length, &written, NULL);
-    return 103; /* CPython's own launcher ends so when it finds no Python */
+    return 103; /* the exit code of CPython's own launcher when it finds no Python */
 }
 #define FAIL(message) fail(message "\r\n", sizeof(message "\r\n") - 1)
 
@@ -25,12 +25,12 @@ static int run(void) {
     while (length > 0 && path[length - 1] != L'\\')
         length--;
     if (length == 0 || length + ARRAYSIZE(PYTHON_DLL) > ARRAYSIZE(path))
-        return FAIL("python.exe: cannot tell the folder it was started from");
+        return FAIL("python.exe: the folder from which it was started cannot be determined");
     lstrcpyW(path + length, PYTHON_DLL);
 
     HMODULE python = LoadLibraryExW(path, NULL, LOAD_WITH_ALTERED_SEARCH_PATH);
     if (python == NULL)
-        return FAIL("python.exe: cannot load the Python DLL beside it; unpack the whole bundle again");
+        return FAIL("python.exe: the Python DLL beside it cannot be loaded; unpack the whole bundle again");
     py_main_function py_main = (py_main_function)(void *)GetProcAddress(python, "Py_Main");
     int argc;
     wchar_t **argv = CommandLineToArgvW(GetCommandLineW(), &argc);
