@@ -22,6 +22,8 @@ class InterfaceAddress:
 
     address: Address
     network: Network
+    external: bool = False
+    """Whether the interface belongs to an external virtual switch, and so to the local network of the computer."""
 
 
 Interfaces = Mapping[str, Sequence[InterfaceAddress]]
@@ -40,10 +42,45 @@ class NoSuchInterfaceError(Exception):
     """No interface has this name or address now; the text is for people."""
 
 
+def external_switches(hardware: Mapping[str, str | None]) -> frozenset[str]:
+    """Return the `vEthernet` interfaces that seem to be external switches; `hardware` has each interface's MAC address.
+
+    An external switch takes over the MAC address of the network adapter that it shares. The Default Switch and internal
+    ones have an address of Hyper-V's own range, which no other interface has. What has no known address counts as external,
+    because listening there would let the local network in.
+    """
+    plain = {name: _plain(mac) for name, mac in hardware.items()}
+    return frozenset(
+        name
+        for name, mac in plain.items()
+        if name.startswith(_SWITCH)
+        and (
+            not mac.startswith(_HYPER_V)
+            or mac in {other for place, other in plain.items() if not place.startswith(_SWITCH)}
+        )
+    )
+
+
+_SWITCH = "vEthernet"
+_HYPER_V = "00155d"
+"""Microsoft's range for Hyper-V (IEEE OUI 00-15-5D)."""
+
+
+def _plain(mac: str | None) -> str:
+    return (mac or "").replace("-", "").replace(":", "").lower()
+
+
 def snapshot() -> Interfaces:
     """Look up the interfaces that have an IP address now. IPv6 link-local addresses are left out: they need a scope."""
     interfaces: dict[str, list[InterfaceAddress]] = {}
-    for name, addresses in psutil.net_if_addrs().items():
+    everything = psutil.net_if_addrs()
+    external = external_switches(
+        {
+            name: next((entry.address for entry in addresses if entry.family == psutil.AF_LINK), None)
+            for name, addresses in everything.items()
+        }
+    )
+    for name, addresses in everything.items():
         for entry in addresses:
             if entry.family not in (AF_INET, AF_INET6):
                 continue
@@ -54,7 +91,9 @@ def snapshot() -> Interfaces:
                 ("128" if address.is_loopback else "64") if address.version == 6 else "32"
             )
             network = ip_interface(f"{address}/{_prefix_length(mask)}").network
-            interfaces.setdefault(name, []).append(InterfaceAddress(address, network))
+            interfaces.setdefault(name, []).append(
+                InterfaceAddress(address, network, external=name in external)
+            )
     return interfaces
 
 
@@ -65,15 +104,22 @@ def _prefix_length(mask: str) -> int:
 def endpoints(
     listen: Sequence[str] | None, interfaces: Interfaces, *, windows: bool = sys.platform == "win32"
 ) -> tuple[list[Endpoint], list[str]]:
-    """Give the endpoints for `listen` (names and addresses; None: the default), and a message for each that is missing.
+    """Return the endpoints for `listen` (names and addresses; None: the default), and a message for each that is missing.
 
-    The default is loopback, and on Windows the virtual switches of Hyper-V as well.
+    The default is loopback, and on Windows the virtual switches of Hyper-V as well, except external ones: those are the
+    local network, where one listens only if `listen` names it.
     """
     found: dict[Address, Endpoint] = {}
     missing: list[str] = []
     if listen is None:
         for name, addresses in interfaces.items():
-            switch = windows and name.startswith("vEthernet")
+            switch = windows and name.startswith(_SWITCH)
+            if switch and any(entry.external for entry in addresses):
+                missing.append(
+                    f"not listening on {name!r}, which seems to be an external switch and so the local network; "
+                    "name it in listen to listen there, and narrow it by allow"
+                )
+                continue
             for entry in addresses:
                 if switch or entry.address.is_loopback:
                     found[entry.address] = Endpoint(entry.address, (entry.network,))

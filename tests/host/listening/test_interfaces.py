@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 
-from serial_host.listening.interfaces import Endpoint, InterfaceAddress, endpoints, snapshot
+import pytest
+
+from serial_host.listening.interfaces import (
+    Endpoint,
+    InterfaceAddress,
+    endpoints,
+    external_switches,
+    snapshot,
+)
 
 
 def interface(*addresses: str) -> list[InterfaceAddress]:
@@ -27,6 +36,44 @@ def test_on_windows_the_virtual_switches_and_loopback_are_the_default() -> None:
     found, missing = endpoints(None, WINDOWS, windows=True)
     assert addresses(found) == {"127.0.0.1", "::1", "172.18.240.1", "10.5.0.1"}
     assert missing == []
+
+
+def external(*addresses: str) -> list[InterfaceAddress]:
+    return [replace(entry, external=True) for entry in interface(*addresses)]
+
+
+def test_an_external_switch_is_the_local_network_and_no_default() -> None:
+    there = {**WINDOWS, "vEthernet (LAN)": external("192.168.1.20/24", "2001:db8::20/64")}
+    found, missing = endpoints(None, there, windows=True)
+    assert addresses(found) == {"127.0.0.1", "::1", "172.18.240.1", "10.5.0.1"}
+    assert "'vEthernet (LAN)', which seems to be an external switch" in missing[0]
+    assert len(missing) == 1
+
+
+def test_an_external_switch_that_is_named_is_listened_at() -> None:
+    there = {"vEthernet (LAN)": external("192.168.1.20/24")}
+    found, missing = endpoints(["vEthernet (LAN)"], there, windows=True)
+    assert (addresses(found), missing) == ({"192.168.1.20"}, [])
+
+
+@pytest.mark.parametrize(
+    ("hardware", "external"),
+    [
+        ({"vEthernet (Default Switch)": "00-15-5D-01-02-03"}, set()),
+        ({"vEthernet (LAN)": "3C-52-82-11-22-33", "Ethernet": "3C-52-82-11-22-33"}, {"vEthernet (LAN)"}),
+        ({"vEthernet (LAN)": "3C-52-82-11-22-33"}, {"vEthernet (LAN)"}),
+        # Windows in a virtual machine of Hyper-V, whose own adapter is of the same range.
+        ({"vEthernet (LAN)": "00-15-5D-0A-0B-0C", "Ethernet": "00:15:5d:0a:0b:0c"}, {"vEthernet (LAN)"}),
+        ({"vEthernet (X)": None}, {"vEthernet (X)"}),
+        ({"vEthernet (X)": ""}, {"vEthernet (X)"}),
+        ({"Ethernet": "3C-52-82-11-22-33", "lo": None}, set()),
+        ({"vEthernet (A)": "00-15-5D-01-02-03", "vEthernet (B)": "00-15-5D-01-02-04"}, set()),
+    ],
+)
+def test_an_external_switch_is_told_by_its_hardware_address(
+    hardware: dict[str, str | None], external: set[str]
+) -> None:
+    assert external_switches(hardware) == external
 
 
 def test_elsewhere_loopback_is_the_default() -> None:
