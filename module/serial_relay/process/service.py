@@ -19,7 +19,8 @@ from serial_relay.plumbing.inotify import Inotify
 from serial_relay.port.supervisor import Supervisor
 from serial_relay.process.settings import Settings
 from serial_relay.status import ConfigFault
-from serial_relay.twin.desired import DEFAULT_REPORT_INTERVAL, Desired, parse
+from serial_relay.twin.desired import Desired, parse
+from serial_relay.twin.entry import DEFAULT_REPORT_INTERVAL
 from serial_relay.twin.last_good import LastGood
 from serial_relay.twin.methods import Methods
 from serial_relay.twin.reported import ModuleFacts, render
@@ -107,7 +108,9 @@ class Service:
     async def _apply(self, document: Document, source: ConfigSource) -> None:
         desired = parse(document, last_good=self._ports, default_gid=self._default_gid)
         if desired is None:
-            log.warning("the desired properties of the %s have no `serialPorts`: nothing changes", source)
+            log.warning(
+                "the desired properties (%s) have no `serialPorts`, so the ports stay as they are", source
+            )
             return
         self._log_findings(desired)
         await self._supervisor.reconcile(desired.ports, desired.port_faults)

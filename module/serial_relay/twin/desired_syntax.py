@@ -7,9 +7,25 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 
 _MAX_NAME_BYTES = 64
 _MAX_HOST_LENGTH = 253  # RFC 1035, 2.3.4, without the root's dot
+
+
+def whole_number(value: object) -> object:
+    """Return 5002 for 5002.0: JSON has one type of number (RFC 8259, section 6). Other values stay as they are."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def invisible(text: str) -> str | None:
+    """Return the name of a character that people do not see in a text, at its ends or anywhere; None if there is none."""
+    if text != text.strip(" "):
+        return "the blank at its beginning" if text.startswith(" ") else "the blank at its end"
+    for character in text:
+        if character != " " and unicodedata.category(character) in {"Cf", "Zs"}:
+            return f"the invisible character U+{ord(character):04X}"
+    return None
 
 
 def check_host(value: str) -> str:

@@ -12,11 +12,21 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Annotated, Any, Protocol
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictStr,
+    ValidationError,
+)
 
 from serial_relay.plumbing.log import LEVELS, known_level, set_level
 from serial_relay.plumbing.text import escaped, shown
 from serial_relay.status import NotSupportedError, PortStatus
+from serial_relay.twin.desired_syntax import whole_number
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +82,7 @@ class _ModemLines(_Port):
 
 
 class _Break(_Port):
-    milliseconds: Annotated[int, Field(strict=True, ge=1, le=5000)] = Field(
+    milliseconds: Annotated[int, BeforeValidator(whole_number), Field(strict=True, ge=1, le=5000)] = Field(
         default=250, description="a number of milliseconds, 1-5000"
     )
 

@@ -93,14 +93,15 @@ class ModuleFacts:
 def render(facts: ModuleFacts, statuses: Mapping[str, PortStatus]) -> dict[str, Any]:
     """Give the whole reported section; keys without a value are left out.
 
-    `status` is `ok` when every enabled port is connected or idle, `down` when none is, otherwise `degraded`.
+    `status` is `unconfigured` if there is no port, `ok` if every enabled port is connected or idle, `down` if none is,
+    and otherwise `degraded`.
     `portsTotal` counts the enabled ports. Times are UTC in ISO 8601.
     """
     enabled = [status for status in statuses.values() if status.state is not State.DISABLED]
     well = sum(status.state in _WELL for status in enabled)
     return _present(
         {
-            "status": "ok" if well == len(enabled) else "degraded" if well else "down",
+            "status": _status(len(statuses), len(enabled), well),
             "portsConnected": sum(status.state is State.CONNECTED for status in enabled),
             "portsTotal": len(enabled),
             "version": facts.version,
@@ -111,6 +112,12 @@ def render(facts: ModuleFacts, statuses: Mapping[str, PortStatus]) -> dict[str, 
             "serialPorts": {name: _port(status) for name, status in sorted(statuses.items())},
         }
     )
+
+
+def _status(ports: int, enabled: int, well: int) -> str:
+    if not ports:
+        return "unconfigured"
+    return "ok" if well == enabled else "degraded" if well else "down"
 
 
 def fit(section: Document, limit: int = MAX_SECTION_BYTES) -> tuple[dict[str, Any], tuple[str, ...]]:

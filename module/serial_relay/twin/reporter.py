@@ -15,7 +15,7 @@ from enum import IntEnum
 from typing import Any
 
 from serial_relay.status import PortStatus, State
-from serial_relay.twin.desired import DEFAULT_REPORT_INTERVAL
+from serial_relay.twin.entry import DEFAULT_REPORT_INTERVAL
 from serial_relay.twin.reported import (
     MODULE_KEYS,
     ModuleFacts,

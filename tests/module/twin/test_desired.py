@@ -6,6 +6,8 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from serial_relay.config import Connect, LineSettings, PortConfig, Protocol, WhileDisconnected
 from serial_relay.status import ConfigFault
@@ -268,13 +270,189 @@ def test_a_second_port_with_the_same_link_is_at_fault() -> None:
     }
 
 
-def test_a_last_good_configuration_yields_its_link_to_a_valid_entry() -> None:
-    running = read_ports({"a": {"tcpPort": 1, "link": "x"}, "b": {"tcpPort": 2, "link": "y"}}).ports
+def test_a_faulty_entry_keeps_the_link_of_its_running_port_from_a_new_entry() -> None:
+    running = read_ports({"b": {"tcpPort": 1, "link": "x"}, "c": {"tcpPort": 2, "link": "y"}}).ports
     desired = read_ports(
-        {"a": {"tcpPort": "1"}, "b": {"tcpPort": "2"}, "c": {"tcpPort": 3, "link": "x"}}, running
+        {"a": {"tcpPort": 3, "link": "x"}, "b": {"tcpPort": "1"}, "c": {"tcpPort": "2"}}, running
     )
-    assert {name: port.link for name, port in desired.ports.items()} == {"c": "x", "b": "y"}
-    assert desired.port_faults.keys() == {"a", "b"}
+    assert desired.ports == running
+    assert desired.port_faults["a"] == ConfigFault(
+        "serialPorts.a.link", "a link of its own; serialPorts.b has /dev/x already"
+    )
+    assert desired.port_faults.keys() == {"a", "b", "c"}
+
+
+def test_a_new_entry_does_not_take_the_link_of_a_running_port() -> None:
+    running = read_ports({"scale": {"tcpPort": 1, "link": "ttyVirtS0"}}).ports
+    desired = read_ports(
+        {"meter": {"tcpPort": 2, "link": "ttyVirtS0"}, "scale": {"tcpPort": 1, "link": "ttyVirtS0"}}, running
+    )
+    assert desired.ports == running
+    assert desired.port_faults == {
+        "meter": ConfigFault(
+            "serialPorts.meter.link", "a link of its own; serialPorts.scale has /dev/ttyVirtS0 already"
+        )
+    }
+
+
+def test_of_two_entries_with_one_server_and_tcp_port_the_second_is_told_which_has_it() -> None:
+    entries = {
+        "a": {"tcpPort": 5002},
+        "b": {"tcpPort": 5002, "host": HOST},
+        "c": {"tcpPort": 5002, "host": "h"},
+    }
+    desired = read_ports(entries)
+    assert desired.ports.keys() == {"a", "c"}
+    assert desired.port_faults == {
+        "b": ConfigFault(
+            "serialPorts.b.tcpPort",
+            f"a TCP port that no other entry uses; serialPorts.a is relayed to {HOST}:5002 already",
+        )
+    }
+
+
+@pytest.mark.parametrize(("one", "other"), [("host", "HOST."), ("::1", "0:0:0:0:0:0:0:1")])
+def test_two_spellings_of_a_host_are_one_server(one: str, other: str) -> None:
+    desired = read_ports({"a": {"tcpPort": 1, "host": one}, "b": {"tcpPort": 1, "host": other}})
+    assert desired.ports.keys() == {"a"}
+
+
+def test_the_port_that_runs_keeps_its_server_from_a_new_entry_with_an_earlier_name() -> None:
+    running = read_ports({"b": {"tcpPort": 5002}}).ports
+    desired = read_ports({"a": {"tcpPort": 5002}, "b": {"tcpPort": 5002}}, running)
+    assert desired.ports == running
+    assert desired.port_faults.keys() == {"a"}
+
+
+def test_a_port_that_cannot_have_a_new_link_goes_on_with_its_old_one_which_nobody_takes_meanwhile() -> None:
+    running = read_ports({"b": {"tcpPort": 1, "link": "x"}, "c": {"tcpPort": 2, "link": "y"}}).ports
+    desired = read_ports(
+        {
+            "a": {"tcpPort": 3, "link": "x"},
+            "b": {"tcpPort": 1, "link": "y"},
+            "c": {"tcpPort": 2, "link": "y"},
+        },
+        running,
+    )
+    assert desired.ports == running
+    assert {name: fault.path for name, fault in desired.port_faults.items()} == {
+        "a": "serialPorts.a.link",
+        "b": "serialPorts.b.link",
+    }
+
+
+def test_a_renamed_port_takes_its_link_and_server_along() -> None:
+    running = read_ports({"old": {"tcpPort": 1, "link": "x"}}).ports
+    desired = read_ports({"new": {"tcpPort": 1, "link": "x"}, "old": None}, running)
+    assert desired.ports.keys() == {"new"}
+    assert desired.port_faults == {}
+
+
+def test_a_disabled_entry_claims_nothing() -> None:
+    entries = {"a": {"tcpPort": 1, "link": "x", "enabled": False}, "b": {"tcpPort": 1, "link": "x"}}
+    desired = read_ports(entries)
+    assert desired.ports.keys() == {"a", "b"}
+    assert desired.port_faults == {}
+
+
+NAMES = st.sampled_from("abcd")
+PORTS = st.dictionaries(
+    NAMES,
+    st.fixed_dictionaries(
+        {"tcpPort": st.sampled_from([1, 2, 3, 0]), "link": st.sampled_from("xyz"), "enabled": st.booleans()}
+    ),
+)
+
+
+@given(before=PORTS, after=PORTS)
+def test_nothing_stops_a_port_whose_entry_stands(before: dict[str, Any], after: dict[str, Any]) -> None:
+    running = read_ports(before).ports
+    desired = read_ports(after, running)
+    stands = [name for name in running if name in after]
+    assert desired.ports.keys() >= set(stands)
+    assert desired.ports.keys() | desired.port_faults.keys() == after.keys()
+    for name in stands:
+        assert desired.ports[name] == running[name] or name not in desired.port_faults
+    enabled = [port for port in desired.ports.values() if port.enabled]
+    assert len({port.link for port in enabled}) == len({port.tcp_port for port in enabled}) == len(enabled)
+
+
+@pytest.mark.parametrize(
+    ("document", "path", "expected"),
+    [
+        ({"SerialPorts": {"a": {"tcpPort": 1}}}, "SerialPorts", "did you mean serialPorts?"),
+        ({"serialports": {"a": {"tcpPort": 1}}}, "serialports", "did you mean serialPorts?"),
+        ({"properties": {"desired": {"serialPorts": {}}}}, "properties.desired.serialPorts", "at the top level"),
+        ({"desired": {"host": HOST, "serialPorts": {}}}, "desired.serialPorts", "at the top level"),
+        ({"properties.desired": {"serialPorts": {}}}, "properties.desired.serialPorts", "at the top level"),
+        ({"properties.desired.serialPorts": {}}, "properties.desired.serialPorts", "at the top level"),
+        ({"serial_relay": {"properties.desired": {"serialPorts": {}}}}, "serial_relay.properties.desired.serialPorts", "at the top level"),
+        ({"host": HOST, "ttyVirtS0": {"tcpPort": 5002}}, "ttyVirtS0", "below the key `serialPorts`"),
+    ],
+)  # fmt: skip
+def test_ports_in_a_wrong_place_are_found_and_change_nothing(
+    document: dict[str, Any], path: str, expected: str
+) -> None:
+    running = read_ports({"a": {"tcpPort": 1}}).ports
+    desired = read(document, running)
+    assert desired.ports == running
+    assert [fault.path for fault in desired.faults] == [path]
+    assert expected in desired.faults[0].expected
+
+
+def test_a_misspelt_key_is_a_fault_of_a_port_that_runs_all_the_same() -> None:
+    desired = read_ports({"p": {"tcpPort": 1, "conect": "onOpen"}})
+    assert desired.ports["p"].connect is Connect.ALWAYS
+    assert desired.port_faults == {
+        "p": ConfigFault("serialPorts.p.conect", "a known key; did you mean connect?")
+    }
+
+
+def test_a_missing_key_names_the_one_that_was_misspelt() -> None:
+    assert fault_of({"tcpport": 5002}) == ConfigFault(
+        "serialPorts.p.tcpPort",
+        "a TCP port, 1-65535; the key is missing; tcpport must be a known key; did you mean tcpPort?",
+    )
+
+
+def test_line_settings_beside_the_line_are_told_where_they_belong() -> None:
+    desired = read_ports({"p": {"tcpPort": 1, "baudRate": 9600}})
+    fault = desired.port_faults["p"]
+    assert fault == ConfigFault(
+        "serialPorts.p.baudRate", 'below the key `line`: { "line": { "baudRate": ... } }'
+    )
+    assert desired.ports.keys() == {"p"}
+
+
+def test_a_whole_number_may_be_written_with_a_point() -> None:
+    entry = {
+        "tcpPort": 5002.0,
+        "uid": 0.0,
+        "gid": 20.0,
+        "line": {"baudRate": 9600.0, "dataBits": 7.0, "stopBits": 1},
+    }
+    whole = {"tcpPort": 5002, "uid": 0, "gid": 20, "line": {"baudRate": 9600, "dataBits": 7, "stopBits": 1.0}}
+    assert read_ports({"p": entry}).ports == read_ports({"p": whole}).ports
+    assert read({"serialPorts": {}, "$version": 3.0}).version == 3
+
+
+@pytest.mark.parametrize(
+    ("entry", "hint"),
+    [
+        ({"tcpPort": 1, "host": "172.18.246.137 "}, "remove the blank at its end"),
+        ({"tcpPort": 1, "host": "\u200b172.18.246.137"}, "remove the invisible character U+200B"),
+        ({"tcpPort": 1, "host": "my\u00a0host"}, "remove the invisible character U+00A0"),
+        ({"tcpPort": 1, "link": " ttyX"}, "remove the blank at its beginning"),
+        ({"tcpPort": 1, "protocol": "raw\ufeff"}, "remove the invisible character U+FEFF"),
+        ({"tcpPort": "5002\u200b"}, "remove the invisible character U+200B"),
+    ],
+)
+def test_an_invisible_character_is_named(entry: dict[str, Any], hint: str) -> None:
+    assert fault_of(entry).expected.endswith(f"({hint})")
+
+
+def test_a_key_with_an_invisible_character_is_told_what_was_meant() -> None:
+    assert "did you mean tcpPort?" in fault_of({"tcpPort\u200b": 1}).expected
 
 
 def test_two_ports_may_swap_their_links() -> None:
@@ -339,7 +517,7 @@ def test_the_hubs_keys_are_no_business_of_ours() -> None:
     assert (desired.faults, desired.warnings) == ((), ())
 
 
-def test_unknown_keys_warn_with_what_was_probably_meant() -> None:
+def test_a_key_that_is_like_a_known_one_is_a_fault_and_any_other_a_warning() -> None:
     desired = read(
         {
             "host": HOST,
@@ -351,13 +529,11 @@ def test_unknown_keys_warn_with_what_was_probably_meant() -> None:
         }
     )
     assert desired.ports.keys() == {"a"}
-    assert desired.faults == ()
-    assert desired.warnings == (
-        "hosts is not known and is ignored; did you mean host?",
-        "zzz\\n is not known and is ignored",
-        "serialPorts.a.tcp_port is not known and is ignored; did you mean tcpPort?",
-        "serialPorts.a.line.baudrate is not known and is ignored; did you mean baudRate?",
-    )
+    assert desired.faults == (ConfigFault("hosts", "a known key; did you mean host?"),)
+    assert desired.port_faults == {
+        "a": ConfigFault("serialPorts.a.tcp_port", "a known key; did you mean tcpPort?")
+    }
+    assert desired.warnings == ("zzz\\n is not known and is ignored",)
 
 
 def test_line_settings_of_a_raw_port_warn() -> None:

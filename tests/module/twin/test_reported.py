@@ -106,7 +106,7 @@ def test_what_is_not_known_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("states", "status", "ports_connected", "ports_total"),
     [
-        ([], "ok", 0, 0),
+        ([], "unconfigured", 0, 0),
         ([State.DISABLED], "ok", 0, 0),
         ([State.CONNECTED, State.IDLE, State.DISABLED], "ok", 1, 2),
         ([State.CONNECTED, State.RETRYING], "degraded", 1, 2),
