@@ -6,18 +6,21 @@
 Installs serial_host on this computer: its serial ports are served over TCP from the start of Windows on.
 
 .DESCRIPTION
-Run it in the folder that the zip was unpacked to, for a new version too; after a change of the configuration run it
-there or in "Program Files\SerialHost". It
-  1. checks the configuration,
-  2. ends an older serial_host,
-  3. copies the program to "Program Files\SerialHost",
-  4. makes "ProgramData\SerialHost" for configuration and log, for administrators and the service account only;
-     a configuration that is already there is never overwritten,
-  5. reserves the TCP ports, so that Windows (WinNAT) does not take them at the next start,
-  6. allows the program to receive connections from the computer's own networks on these ports,
-  7. registers a start-up task under LOCAL SERVICE and starts it,
-  8. waits until the server listens and prints the desired properties for the module twin.
-If a step fails, all earlier ones are undone.
+Run it in the folder that the zip was unpacked to, for a new version and for a repair too. After a change of the
+configuration run it there or in the installed folder. The old server goes on while everything is made ready:
+  1. the configuration is checked,
+  2. the program is copied to a folder of its own, "Program Files\SerialHost\VERSION", and checked,
+  3. "ProgramData\SerialHost" is made for configuration and log, for administrators and the service account only;
+     a configuration that is there stays, unless -ReplaceConfig is given,
+  4. the TCP ports are reserved, so that Windows (WinNAT) does not take them at the next start,
+  5. the program may receive connections from the computer's own networks on these ports.
+Then the start-up task, which runs under LOCAL SERVICE, gets the new program, the old server ends, the new one starts,
+and the script waits until it answers. If anything fails or the script is interrupted, all of it is undone. The earlier
+version stays in its folder until the next installation; -Previous goes back to it.
+
+The exit code is 0: done; 1: failed, everything is as before; 2: a wrong parameter or configuration, nothing was
+changed; 3: failed, and not all of it could be undone; 4: done and serving, but something remains to be done, run the
+script again; 5: -Test found a difference. Each run is recorded in "Windows\Logs\SerialHost-setup.log".
 
 .PARAMETER Port
 COM port to serve, such as COM3. For the first installation; later the configuration file says it.
@@ -28,6 +31,24 @@ TCP port to serve it on.
 .PARAMETER Config
 Configuration file to install instead; see serial-host.sample.toml.
 
+.PARAMETER ReplaceConfig
+Replaces the configuration that is there by -Port and -TcpPort or -Config; the old file is kept beside it.
+
+.PARAMETER Previous
+Goes back to the version that was installed before.
+
+.PARAMETER Force
+Allows an older version to replace a newer one.
+
+.PARAMETER Test
+Changes nothing; compares the computer with what the installation should have left, and prints each difference.
+
+.PARAMETER Quiet
+Prints nothing but warnings and errors.
+
+.PARAMETER PassThru
+Returns an object with Version, PreviousVersion, Folder, Ports, Warnings and ExitCode instead of text.
+
 .EXAMPLE
 .\Install-SerialHost.ps1 -Port COM3 -TcpPort 5002
 
@@ -37,297 +58,587 @@ Configuration file to install instead; see serial-host.sample.toml.
 .EXAMPLE
 .\Install-SerialHost.ps1
 
-Installs a new version, or applies the configuration after a change.
+Installs a new version, repairs the present one, or applies the configuration after a change.
+
+.EXAMPLE
+powershell.exe -NoProfile -ExecutionPolicy Bypass -File Install-SerialHost.ps1 -Config my-ports.toml -Quiet
+
+For unattended use; the exit code says how it went.
 
 .NOTES
 If Windows does not run scripts: Set-ExecutionPolicy -Scope Process Bypass -Force
 #>
-[CmdletBinding(SupportsShouldProcess = $true, DefaultParameterSetName = 'Installed')]
+[CmdletBinding(SupportsShouldProcess = $true)]
 param(
-    [Parameter(Mandatory = $true, ParameterSetName = 'OnePort')]
-    [ValidatePattern('^COM[1-9][0-9]{0,2}$')]
     [string] $Port,
-
-    [Parameter(Mandatory = $true, ParameterSetName = 'OnePort')]
-    [ValidateRange(1, 65535)]
     [int] $TcpPort,
-
-    [Parameter(Mandatory = $true, ParameterSetName = 'ConfigFile')]
-    [string] $Config
+    [string] $Config,
+    [switch] $ReplaceConfig,
+    [switch] $Previous,
+    [switch] $Force,
+    [switch] $Test,
+    [switch] $Quiet,
+    [switch] $PassThru
 )
 
+# The caller's preferences do not reach in here. Commands of Windows' own modules (tasks, firewall, network) do not see
+# these either: each is given its -ErrorAction.
 $ErrorActionPreference = 'Stop'
+$WarningPreference = 'Continue'
+$PSDefaultParameterValues = @{}
+$OFS = ' '
+$whatIfOnly = [bool] $WhatIfPreference
 Set-StrictMode -Version Latest
-# Commands of Windows' own modules (tasks, firewall, network) do not see these two: each is given its -ErrorAction.
 . (Join-Path -Path $PSScriptRoot -ChildPath 'scheduled-task-helper.ps1')
+. (Join-Path -Path $PSScriptRoot -ChildPath 'serial-host-setup.ps1')
+. (Join-Path -Path $PSScriptRoot -ChildPath 'serial-host-system.ps1')
 
-$taskName = 'SerialHost'
-$ruleName = 'SerialHost-TCP-In'
-$programFolder = Join-Path -Path $env:ProgramFiles -ChildPath 'SerialHost'
-$previousFolder = $programFolder + '.previous'
-$dataFolder = Join-Path -Path $env:ProgramData -ChildPath 'SerialHost'
-$logFolder = Join-Path -Path $dataFolder -ChildPath 'log'
-$configFile = Join-Path -Path $dataFolder -ChildPath 'serial-host.toml'
-$reservedFile = Join-Path -Path $dataFolder -ChildPath 'reserved-tcp-ports.txt'
-$bundlePython = Join-Path -Path $PSScriptRoot -ChildPath 'runtime\python.exe'
-$installedPython = Join-Path -Path $programFolder -ChildPath 'runtime\python.exe'
+$place = Get-SetupPlace
+$state = Get-SetupState -Quietly ($Quiet -or $PassThru)
+$description = 'Serves the serial ports of this computer over TCP.'
+$configFile = $place.Config
+$logFile = Join-Path -Path $place.Log -ChildPath 'serial-host.log'
+$argument = "-I -m serial_host run --config `"$configFile`" --log-file `"$logFile`""
 
-function Test-Reserved([int] $Number) {
-    # The table's lines read "  5000  5009  *" in every language: first port, last port.
-    foreach ($line in & netsh.exe int ipv4 show excludedportrange protocol=tcp store=persistent) {
-        if ($line -match '^\s*(\d+)\s+(\d+)(\s|$)' -and [int] $Matches[1] -le $Number -and $Number -le [int] $Matches[2]) {
-            return $true
+# --- What is to be installed: nothing is changed here ----------------------------------------------------------------
+
+function Get-WantedSource {
+    if ($Previous) {
+        $candidates = @(Get-ProgramFolder | Where-Object -FilterScript { $_ -ne $oldFolder -and (Test-ProgramFolder -Folder $_) })
+        if ($candidates.Count -eq 0) {
+            throw 'There is no earlier version to go back to.'
         }
+        return @($candidates | Sort-Object -Property { (Get-Item -LiteralPath $_).LastWriteTimeUtc })[-1]
     }
-    return $false
-}
-
-function Get-ListeningPort([int[]] $Number) {
-    Get-NetTCPConnection -State Listen -ErrorAction SilentlyContinue |
-        Where-Object -FilterScript { $Number -contains $_.LocalPort } |
-        Select-Object -ExpandProperty LocalPort -Unique
-}
-
-function Wait-ProgramEnd {
-    # While it runs, its folder cannot be moved and the new task starts nothing.
-    for ($attempt = 0; $attempt -lt 30; $attempt++) {
-        $running = @(Get-CimInstance -ClassName Win32_Process | Where-Object -FilterScript { $_.ExecutablePath -like "$programFolder\*" })
-        if ($running.Count -eq 0) {
-            return
-        }
-        Start-Sleep -Milliseconds 500
+    $python = Get-ProgramPython -Folder $PSScriptRoot
+    if (-not (Test-Path -LiteralPath $python)) {
+        throw "$python is missing: run this script in the folder that the zip was unpacked to."
     }
-    throw "Still running in ${programFolder}: process $($running.ProcessId -join ', '). End it and try again."
+    $PSScriptRoot
 }
 
-function Assert-ExitCode([string] $Message) {
-    if ($LASTEXITCODE -ne 0) {
-        throw "$Message (exit code $LASTEXITCODE)"
+# Ports of a configuration file, as the program reads them.
+function Get-ServedPort([string] $File) {
+    $result = Invoke-Program -FilePath (Get-ProgramPython -Folder $source) -ArgumentList '-I', '-m', 'serial_host', 'check', $File, '--json'
+    if ($result.ExitCode -ne 0) {
+        throw "The configuration $File cannot be used: $($result.Text)"
     }
+    @(($result.Output -join "`n" | ConvertFrom-Json).ports)
 }
 
-# --- What is to be installed -----------------------------------------------------------------------------------------
-
-if (-not [System.Environment]::Is64BitProcess) {
-    throw 'This is a 32-bit PowerShell; run the script in the 64-bit one.'
-}
-if (-not (Test-Path -LiteralPath $bundlePython)) {
-    throw "$bundlePython is missing: run this script in the folder that the zip was unpacked to."
-}
-
-$newConfig = $null # the file to copy to $configFile
-if (Test-Path -LiteralPath $configFile) {
-    $checkedFile = $configFile
-    if ($PSCmdlet.ParameterSetName -ne 'Installed') {
-        Write-Warning -Message "$configFile is kept as it is. To change it, edit it and run this script without parameters."
+# Finds out where the new configuration comes from: 'kept', 'file' or 'written'. Throws if there is none.
+function Get-ConfigKind {
+    $given = $Port -or $TcpPort -or $Config
+    if ($given -and ($Previous -or $Test)) {
+        throw '-Previous and -Test take the configuration that is installed: leave out -Port, -TcpPort and -Config.'
     }
-}
-elseif ($PSCmdlet.ParameterSetName -eq 'ConfigFile') {
-    if (-not (Test-Path -LiteralPath $Config -PathType Leaf)) {
+    if ($Config -and ($Port -or $TcpPort)) {
+        throw 'Say either -Port with -TcpPort, or -Config.'
+    }
+    if (-not $Config -and [bool] $Port -ne [bool] $TcpPort) {
+        throw '-Port and -TcpPort go together, as in: -Port COM3 -TcpPort 5002'
+    }
+    if ($Port -and $Port -notmatch '^COM[1-9][0-9]{0,2}$') {
+        throw "-Port '$Port' is not the name of a COM port, such as COM3."
+    }
+    if ($Port -and ($TcpPort -lt 1 -or $TcpPort -gt 65535)) {
+        throw "-TcpPort $TcpPort is not between 1 and 65535."
+    }
+    if ($Config -and -not (Test-Path -LiteralPath $Config -PathType Leaf)) {
         throw "-Config '$Config' is not a file."
     }
-    $checkedFile = $newConfig = (Resolve-Path -LiteralPath $Config).ProviderPath
-}
-elseif ($PSCmdlet.ParameterSetName -eq 'OnePort') {
-    $checkedFile = $newConfig = Join-Path -Path $env:TEMP -ChildPath 'serial-host.new.toml'
-    [System.IO.File]::WriteAllLines($newConfig, @(
-            "# All settings are explained in serial-host.sample.toml in $programFolder.",
-            '[[ports]]',
-            "device = `"$Port`"",
-            "tcp_port = $TcpPort"
-        ))
-}
-else {
-    throw "There is no configuration yet: say -Port COM3 -TcpPort 5002, or -Config FILE."
-}
-
-$report = & $bundlePython -I -m serial_host check $checkedFile --json
-Assert-ExitCode -Message "The configuration $checkedFile cannot be used; the reason stands above."
-$servedPorts = @(($report | ConvertFrom-Json).ports)
-$tcpPorts = @($servedPorts | ForEach-Object -Process { [int] $_.tcpPort })
-
-# --- Installation, each step remembered for the way back -------------------------------------------------------------
-
-$previousTask = $null
-$newReservations = @()
-$madeRule = $false
-$madeData = $false
-$madeConfig = $false
-$registered = $false
-$copied = $false
-$movedPrevious = $false
-
-try {
-    $task = Get-ScheduledTask -TaskName $taskName -ErrorAction SilentlyContinue
-    if ($task -and $PSCmdlet.ShouldProcess($taskName, 'End the serial_host that is installed')) {
-        $previousTask = Export-ScheduledTask -TaskName $taskName -ErrorAction Stop
-        # Disabled first: else the next repetition starts what was just ended.
-        $null = Disable-ScheduledTask -TaskName $taskName -ErrorAction Stop
-        if (Test-Path -LiteralPath $installedPython) {
-            & $installedPython -I -m serial_host stop
-        }
-        # It has ended, or is ended now; whether that worked is seen by what still runs.
-        Stop-ScheduledTask -TaskName $taskName -ErrorAction SilentlyContinue
-        Wait-ProgramEnd
+    if ($ReplaceConfig -and -not $given) {
+        throw '-ReplaceConfig needs -Port with -TcpPort, or -Config.'
     }
-
-    # Run in the installed copy, the script only applies a changed configuration.
-    if ($PSScriptRoot -ne $programFolder -and $PSCmdlet.ShouldProcess($programFolder, 'Copy the program')) {
-        Wait-ProgramEnd
-        if (Test-Path -LiteralPath $previousFolder) {
-            Remove-Item -LiteralPath $previousFolder -Recurse -Force
+    if (Test-Path -LiteralPath $configFile) {
+        if (Test-TrustedConfig) {
+            if (-not $ReplaceConfig -or (Test-SameConfig)) {
+                if ($given -and -not $ReplaceConfig) {
+                    Write-Trouble -Message "$configFile is kept as it is. To replace it, add -ReplaceConfig; to change it, edit it and run this script without parameters."
+                }
+                return 'kept'
+            }
         }
-        if (Test-Path -LiteralPath $programFolder) {
-            Move-Item -LiteralPath $programFolder -Destination $previousFolder
-            $movedPrevious = $true
-        }
-        $copied = $true
-        Copy-Item -LiteralPath $PSScriptRoot -Destination $programFolder -Recurse
-        Get-ChildItem -LiteralPath $programFolder -Recurse -File | Unblock-File
-        # The service account may not write here, so the byte code is made now.
-        & $installedPython -I -m compileall -q $programFolder
-    }
-
-    if ($PSCmdlet.ShouldProcess($dataFolder, 'Make the folder for configuration and log')) {
-        $madeData = -not (Test-Path -LiteralPath $dataFolder)
-        $null = New-Item -Path $logFolder -ItemType Directory -Force
-        # Any user may have made the folder before, and in it links to what is not the user's to change.
-        $links = @(Get-Item -LiteralPath $dataFolder -Force) + @(Get-ChildItem -LiteralPath $dataFolder -Recurse -Force) |
-            Where-Object -FilterScript { $_.Attributes -band [System.IO.FileAttributes]::ReparsePoint }
-        if ($links) {
-            throw "$($links.FullName -join ', ') leads to another place: remove it and try again."
-        }
-        # Nothing of the permissions stays either. By SID: names differ by language.
-        & icacls.exe $dataFolder /setowner '*S-1-5-32-544' /t /q
-        Assert-ExitCode -Message "Cannot take over $dataFolder"
-        & icacls.exe $dataFolder /reset /t /q
-        Assert-ExitCode -Message "Cannot take over $dataFolder"
-        # Administrators and SYSTEM: all. LOCAL SERVICE: read; in log also write.
-        & icacls.exe $dataFolder /inheritance:r /grant:r '*S-1-5-32-544:(OI)(CI)F' '*S-1-5-18:(OI)(CI)F' '*S-1-5-19:(OI)(CI)RX' /q
-        Assert-ExitCode -Message "Cannot set who may use $dataFolder"
-        & icacls.exe $logFolder /grant:r '*S-1-5-19:(OI)(CI)M' /q
-        Assert-ExitCode -Message "Cannot set who may use $logFolder"
-        if ($null -ne $newConfig) {
-            Copy-Item -LiteralPath $newConfig -Destination $configFile
-            $madeConfig = $true
-        }
-    }
-
-    foreach ($number in $tcpPorts) {
-        if (-not (Test-Reserved -Number $number) -and $PSCmdlet.ShouldProcess("TCP port $number", 'Reserve it for serial_host')) {
-            & netsh.exe int ipv4 add excludedportrange protocol=tcp startport=$number numberofports=1 store=persistent
-            Assert-ExitCode -Message ("Cannot reserve TCP port $number. Either another program listens on it (Get-NetTCPConnection -LocalPort $number), " +
-                'or Windows took it for WinNAT: run "net stop winnat", this script, "net start winnat"; or choose another port.')
-            $newReservations += $number
-            Add-Content -LiteralPath $reservedFile -Value $number -Encoding ASCII
-        }
-    }
-
-    if ($PSCmdlet.ShouldProcess($ruleName, "Allow connections to TCP port $($tcpPorts -join ', ') from the computer's own networks")) {
-        # By program, port and local networks, not by interface: the interface of Hyper-V's Default Switch is made anew
-        # at each start of Windows, and a rule bound to it does not match any more (microsoft/WSL#6731). serial_host
-        # itself listens on the virtual switches only.
-        if (Get-NetFirewallRule -Name $ruleName -ErrorAction SilentlyContinue) {
-            Set-NetFirewallRule -Name $ruleName -Program $installedPython -Protocol TCP -LocalPort $tcpPorts -RemoteAddress LocalSubnet -ErrorAction Stop
+        elseif (-not $given) {
+            throw "$configFile is not used, because other people than administrators own it or may change it. Look at it, and then give it with -Config."
         }
         else {
-            $null = New-NetFirewallRule -Name $ruleName -DisplayName 'Serial ports over TCP (serial_host)' -Group 'SerialHost' -Direction Inbound -Action Allow -Profile Any -Program $installedPython -Protocol TCP -LocalPort $tcpPorts -RemoteAddress LocalSubnet -ErrorAction Stop
-            $madeRule = $true
+            Write-Trouble -Message "$configFile is not used, because other people than administrators own it or may change it."
         }
     }
+    elseif (-not $given) {
+        throw 'There is no configuration yet: say -Port COM3 -TcpPort 5002, or -Config FILE.'
+    }
+    if ($Config) { 'file' } else { 'written' }
+}
 
-    if ($PSCmdlet.ShouldProcess($taskName, 'Register and start the start-up task')) {
-        $logFile = Join-Path -Path $logFolder -ChildPath 'serial-host.log'
-        $argument = "-I -m serial_host run --config `"$configFile`" --log-file `"$logFile`""
-        $registered = $true
-        $null = Add-StartupScheduledTask -TaskName $taskName -Execute $installedPython -Argument $argument -Description 'Serves the serial ports of this computer over TCP.'
-        $deadline = (Get-Date).AddSeconds(30)
-        do {
-            Start-Sleep -Milliseconds 500
-            $listening = @(Get-ListeningPort -Number $tcpPorts)
-        } until ($listening.Count -eq $tcpPorts.Count -or (Get-Date) -gt $deadline)
-        if ($listening.Count -lt $tcpPorts.Count) {
-            if (Test-Path -LiteralPath $logFile) {
-                Get-Content -LiteralPath $logFile -Encoding UTF8 -Tail 20 | Write-Warning
-            }
-            if ((Get-ScheduledTask -TaskName $taskName -ErrorAction Stop).State -ne 'Running') {
-                throw 'The server ended right after its start; its last words stand above.'
-            }
-            Write-Warning -Message "The server runs but does not listen on every port yet. It goes on trying; look with: & '$programFolder\serial-host.cmd' status"
+function Test-SameConfig {
+    $now = (Get-Content -LiteralPath $configFile) -join "`n"
+    if ($Config) {
+        return $now -eq ((Get-Content -LiteralPath $Config) -join "`n")
+    }
+    $now -eq ((Get-OnePortConfig) -join "`n")
+}
+
+function Get-OnePortConfig {
+    '# All settings are explained in serial-host.sample.toml, which lies beside the program.'
+    '[[ports]]'
+    "device = `"$Port`""
+    "tcp_port = $TcpPort"
+}
+
+$exitCode = 2
+$failure = $null
+try {
+    Write-SetupLog -Message "Install-SerialHost.ps1 in ${PSScriptRoot}: $(@($PSBoundParameters.Keys | Sort-Object) -join ', ')"
+    if (-not [System.Environment]::Is64BitProcess) {
+        throw 'This is a 32-bit PowerShell; run the script in the 64-bit one.'
+    }
+    $task = Get-StartupScheduledTask -TaskName $place.TaskName
+    $oldFolder = Get-TaskFolder -Task $task
+    $source = Get-WantedSource
+    $version = Get-ProgramVersion -Folder $source
+    if (-not $version) {
+        throw "The program in $source does not start. Unpack the zip again and run the script there."
+    }
+    $oldVersion = if ($oldFolder) { Get-ProgramVersion -Folder $oldFolder } else { $null }
+    if ($oldVersion -and -not $Previous -and -not $Force -and (Test-Older -One $version -Other $oldVersion)) {
+        throw "Version $oldVersion is installed, which is newer than ${version}: add -Force to go back, or use -Previous."
+    }
+    $configKind = Get-ConfigKind
+    $servedPorts = @(
+        switch ($configKind) {
+            'kept' { Get-ServedPort -File $configFile }
+            'file' { Get-ServedPort -File (Resolve-Path -LiteralPath $Config).ProviderPath }
+            'written' { [pscustomobject] @{ device = $Port; tcpPort = $TcpPort; protocol = 'raw' } }
         }
+    )
+    $tcpPorts = @($servedPorts | ForEach-Object -Process { [int] $_.tcpPort })
+    $installed = Test-Inside -Path $source -Folder $place.Programs
+    $manifest = @()
+    if ($source -eq $place.Programs) {
+        $folder = $source
+    }
+    elseif ($installed) {
+        $folder = $source
+        $faults = @(Get-ProgramFault -Folder $folder)
+        if ($faults.Count -gt 0 -and -not $Test) {
+            throw "The program in $folder is damaged ($($faults[0])). Run the script in the folder that the zip was unpacked to."
+        }
+    }
+    else {
+        $manifest = @(Get-ProgramManifest -Folder $source)
+        $folder = Find-ProgramFolder -Version $version -Manifest $manifest -InUse $oldFolder
+    }
+    $python = Get-ProgramPython -Folder $folder
+    $oldRules = @(Get-OwnRule)
+    $oldReservations = @(Get-OwnReservation)
+    $change = "serial_host $version"
+    if ($task -and -not $oldVersion) {
+        $change = "serial_host (damaged) -> $version"
+    }
+    elseif ($task -and $oldVersion -ne $version) {
+        $change = "serial_host $oldVersion -> $version"
     }
 }
 catch {
     $failure = $_
-    Write-Warning -Message "Installation failed, going back: $failure"
-    $ErrorActionPreference = 'Continue'
-    try {
-        if ($registered) {
-            Remove-StartupScheduledTask -TaskName $taskName -Confirm:$false
-            Wait-ProgramEnd
+}
+if ($failure) {
+    Write-SetupLog -Message "Nothing was changed: $failure"
+    Write-Error -Message "$failure Nothing was changed." -ErrorAction Continue
+    exit $exitCode
+}
+
+# --- Is everything as it should be? ----------------------------------------------------------------------------------
+
+# One sentence for each difference between the computer and what an installation leaves.
+function Get-Difference {
+    if (-not $task) {
+        return "The task '$($place.TaskName)' is not there."
+    }
+    $pythonNow = Get-ProgramPython -Folder $oldFolder
+    $action = @($task.Actions)[0]
+    if (-not $task.Settings.Enabled) {
+        "The task '$($place.TaskName)' is disabled."
+    }
+    if ($action.Arguments -ne $argument) {
+        "The task '$($place.TaskName)' has other arguments than the installer gave it."
+    }
+    if ($oldFolder -ne $place.Programs) {
+        foreach ($fault in Get-ProgramFault -Folder $oldFolder) {
+            "The program in $oldFolder is damaged: $fault"
         }
+    }
+    $rule = @($oldRules | Where-Object -FilterScript { $_.Name -eq (Get-RuleName -Folder $oldFolder) })
+    if ($rule.Count -eq 0) {
+        'The firewall rule is missing.'
+    }
+    elseif (-not $rule[0].Enabled -or $rule[0].Program -ne $pythonNow -or @($tcpPorts | Where-Object -FilterScript { $rule[0].Port -notcontains "$_" }).Count -gt 0) {
+        'The firewall rule is disabled or does not name the program and all of its ports.'
+    }
+    Get-FirewallPolicyTrouble
+    $ranges = @(Get-ReservedRange)
+    foreach ($number in $tcpPorts) {
+        if (@($ranges | Where-Object -FilterScript { $_.First -le $number -and $number -le $_.Last }).Count -eq 0) {
+            "TCP port $number is not reserved."
+        }
+    }
+    if (-not (Test-DataPermission)) {
+        "Other people than administrators and LOCAL SERVICE may use $($place.Data), or these may not."
+    }
+    if (-not (Test-Registered -Key $place.UninstallKey)) {
+        'The entry in "Apps & features" is missing.'
+    }
+    $servers = @(Get-ServerProcess -Folder $oldFolder)
+    if ($servers.Count -eq 0) {
+        return 'The server is not running.'
+    }
+    $answer = Get-ServerAnswer -Python $pythonNow -Id $servers[0].ProcessId
+    if (-not $answer) {
+        return 'The server does not answer.'
+    }
+    Get-PortTrouble -Answer $answer
+}
+
+if ($Test) {
+    try {
+        $differences = @(Get-Difference)
     }
     catch {
-        Write-Warning -Message "$_"
+        $differences = @("The comparison stopped: $_")
     }
-    if ($madeRule) {
-        Remove-NetFirewallRule -Name $ruleName -ErrorAction Continue
+    $exitCode = if ($differences.Count -eq 0) { 0 } else { 5 }
+    if ($PassThru) {
+        [pscustomobject] @{ Version = $oldVersion; Folder = $oldFolder; Differences = $differences; ExitCode = $exitCode }
     }
-    foreach ($number in $newReservations) {
-        & netsh.exe int ipv4 delete excludedportrange protocol=tcp startport=$number numberofports=1 store=persistent
+    elseif ($differences.Count -gt 0) {
+        Write-Output -InputObject $differences
     }
-    if ($madeData) {
-        Remove-Item -LiteralPath $dataFolder -Recurse -Force
+    elseif (-not $Quiet) {
+        Write-Output -InputObject "serial_host $oldVersion is installed and running as it should."
     }
-    elseif ($madeConfig) {
-        Remove-Item -LiteralPath $configFile -Force
-    }
-    if ($copied -and (Test-Path -LiteralPath $programFolder)) {
-        Remove-Item -LiteralPath $programFolder -Recurse -Force
-    }
-    if ($movedPrevious) {
-        if (Test-Path -LiteralPath $programFolder) {
-            # Moved now, it would land inside.
-            Write-Warning -Message "The earlier version stays in ${previousFolder}: move it to $programFolder by hand."
-        }
-        else {
-            Move-Item -LiteralPath $previousFolder -Destination $programFolder
-        }
-    }
-    if ($previousTask) {
-        $null = Register-ScheduledTask -TaskName $taskName -Xml $previousTask -Force -ErrorAction Continue
-        # Its registration trigger starts it too, and to be second is no failure.
-        Start-ScheduledTask -TaskName $taskName -ErrorAction SilentlyContinue
-    }
-    throw $failure
+    exit $exitCode
 }
+
+# --- Once for the whole: -WhatIf and -Confirm ------------------------------------------------------------------------
+
+if ($whatIfOnly) {
+    $plan = @()
+    if (-not (Test-Path -LiteralPath $folder)) {
+        $plan += "copy the program to $folder"
+    }
+    if ($configKind -ne 'kept') {
+        $plan += "write the configuration $configFile"
+    }
+    $plan += "reserve TCP port $($tcpPorts -join ', ') where it is not reserved yet"
+    $plan += "allow $python to receive connections on TCP port $($tcpPorts -join ', ')"
+    $plan += "have the start-up task '$($place.TaskName)' run it, and start it"
+    foreach ($step in $plan) {
+        $null = $PSCmdlet.ShouldProcess($change, $step)
+    }
+    exit 0
+}
+if (-not $PSCmdlet.ShouldProcess($change, 'Install and start')) {
+    Write-SetupLog -Message 'The administrator declined; nothing was changed.'
+    exit 0
+}
+$ConfirmPreference = 'None'
+
+# --- Installation: how each act is undone is remembered before it ----------------------------------------------------
+
+function Install-Program {
+    if ((Test-Path -LiteralPath $folder) -and @(Get-ProgramFault -Folder $folder).Count -eq 0) {
+        return
+    }
+    $madeTop = -not (Test-Path -LiteralPath $place.Programs)
+    Push-Undo -Message 'remove the copied program' -Step {
+        Clear-Path -Path $folder
+        if ($madeTop) {
+            Clear-Path -Path $place.Programs
+        }
+    }
+    Write-Step -Message "Copying the program to $folder"
+    Copy-Program -Source $source -Folder $folder -Manifest $manifest
+    if ((Get-ProgramVersion -Folder $folder) -ne $version) {
+        throw "The program in $folder does not start."
+    }
+    # The service account may not write here, so the byte code is made now. The program also runs without it.
+    $compiled = Invoke-Program -FilePath $python -ArgumentList '-I', '-m', 'compileall', '-q', $folder
+    if ($compiled.ExitCode -ne 0) {
+        Write-SetupLog -Message "The byte code was not made: $($compiled.Text)"
+    }
+}
+
+function Install-DataFolder {
+    if (Test-DataPermission) {
+        return
+    }
+    if (-not (Test-Path -LiteralPath $place.Data)) {
+        Push-Undo -Message "remove $($place.Data)" -Step { Clear-Path -Path $place.Data }
+        Sync-DataFolder
+        return
+    }
+    $isTrusted = (Test-TrustedOwner -Path $place.Data) -and (-not (Test-Path -LiteralPath $configFile) -or (Test-TrustedConfig))
+    if ($task -or $isTrusted) {
+        $madeLog = -not (Test-Path -LiteralPath $place.Log)
+        Push-Undo -Message "set back who may use $($place.Data)" -Step {
+            Restore-DataPermission -File $savedPermission
+            if ($madeLog) {
+                Clear-Path -Path $place.Log
+            }
+        }
+        Save-DataPermission -File $savedPermission
+        Sync-DataFolder
+        return
+    }
+    # Who made the folder may hold it open or own what lies in it: it is put aside, and a new one is made.
+    $number = 1
+    while (Test-Path -LiteralPath "$($place.Data).aside-$number") {
+        $number += 1
+    }
+    $aside = "$($place.Data).aside-$number"
+    Push-Undo -Message "move $aside back" -Step {
+        if (Test-Path -LiteralPath $aside) {
+            Clear-Path -Path $place.Data
+            Move-Item -LiteralPath $aside -Destination $place.Data
+        }
+    }
+    Write-Trouble -Message "$($place.Data) was there before the installation, and others than administrators may change it: it is now $aside."
+    Move-Item -LiteralPath $place.Data -Destination $aside
+    Sync-DataFolder
+}
+
+# Puts the new configuration beside the present one and checks it there, where nobody else can change it.
+function Install-NewConfig {
+    if ($configKind -eq 'kept') {
+        return
+    }
+    Push-Undo -Message 'remove the new configuration' -Step { Clear-Path -Path $newFile }
+    if ($configKind -eq 'written') {
+        Set-Content -LiteralPath $newFile -Value (Get-OnePortConfig) -Encoding ASCII
+    }
+    else {
+        Copy-Item -LiteralPath (Resolve-Path -LiteralPath $Config).ProviderPath -Destination $newFile
+    }
+    $again = @(Get-ServedPort -File $newFile | ForEach-Object -Process { [int] $_.tcpPort })
+    if (($again -join ',') -ne ($tcpPorts -join ',')) {
+        throw 'The configuration changed while it was installed.'
+    }
+}
+
+# Puts the new configuration into force. The one before is kept beside it.
+function Switch-Config {
+    if ($configKind -eq 'kept') {
+        return
+    }
+    $isFirst = -not (Test-Path -LiteralPath $configFile)
+    Push-Undo -Message 'put the earlier configuration back' -Step {
+        if (Test-Path -LiteralPath $oldFile) {
+            Move-Item -LiteralPath $oldFile -Destination $configFile -Force
+        }
+        elseif ($isFirst) {
+            Clear-Path -Path $configFile
+        }
+    }
+    if (-not $isFirst) {
+        Copy-Item -LiteralPath $configFile -Destination $oldFile
+    }
+    Move-Item -LiteralPath $newFile -Destination $configFile -Force
+}
+
+# Gives the task its definition of before, ends the new server and starts the old one.
+function Restore-Task {
+    $now = Get-StartupScheduledTask -TaskName $place.TaskName
+    if (-not $oldDefinition) {
+        if ($now) {
+            Unregister-ScheduledTask -InputObject $now -Confirm:$false -ErrorAction Stop
+        }
+        Wait-ServerEnd -Process @(Get-ServerProcess -Folder $folder)
+        return
+    }
+    $oldRunning = @(Get-ServerProcess | Where-Object -FilterScript { $oldServerIds -contains $_.ProcessId })
+    if ($state.IsForward -and $oldRunning.Count -eq 0) {
+        if (@(Get-ServerProcess -Folder $folder).Count -eq 0) {
+            Start-ScheduledTask -TaskName $place.TaskName -TaskPath '\' -ErrorAction Stop
+        }
+        $null = Wait-ServerAnswer -Folder $folder -Version $version
+        return
+    }
+    # The old server was not ended yet, or it can be started again.
+    $state.IsForward = $false
+    if (-not $now -or (Export-ScheduledTask -TaskName $place.TaskName -TaskPath '\' -ErrorAction Stop) -ne $oldDefinition) {
+        $null = Register-ScheduledTask -TaskName $place.TaskName -TaskPath '\' -Xml $oldDefinition -Force -ErrorAction Stop
+    }
+    if ($folder -ne $oldFolder) {
+        Wait-ServerEnd -Process @(Get-ServerProcess -Folder $folder | Where-Object -FilterScript { $oldServerIds -notcontains $_.ProcessId })
+    }
+    if (-not $oldIsDisabled -and @(Get-ServerProcess -Folder $oldFolder).Count -eq 0) {
+        Start-ScheduledTask -TaskName $place.TaskName -TaskPath '\' -ErrorAction Stop
+        if ($oldServerIds.Count -gt 0) {
+            $null = Wait-ServerAnswer -Folder $oldFolder -Version $oldVersion
+        }
+    }
+}
+
+# The task's command is the only switch: it always names a program that is whole.
+function Switch-Task {
+    Push-Undo -Message $state.SwitchMessage -Step { Restore-Task }
+    . Switch-Config
+    Write-Step -Message 'Starting the new server in place of the old one'
+    $definition = Get-StartupTaskDefinition -Execute $python -Argument $argument -Description $description
+    $null = Register-ScheduledTask -TaskName $place.TaskName -TaskPath '\' -Xml $definition -Force -ErrorAction Stop
+    # From here on there is nothing to go back to if the earlier program does not start, or if the ports of the
+    # configuration in its place were changed.
+    $state.IsForward = ($folder -eq $oldFolder -and $configKind -eq 'kept' -and $portsChanged) -or ($task -and -not $oldVersion)
+    Wait-ServerEnd -Process $oldServers -Python $python
+    if ($deferred.Count -gt 0) {
+        $null = Add-Reservation -Port $deferred
+    }
+    # The registration and the repetition of the task start it too, and to be second is no failure.
+    Start-ScheduledTask -TaskName $place.TaskName -TaskPath '\' -ErrorAction Stop
+    $state.Answer = Wait-ServerAnswer -Folder $folder -Version $version -Port $tcpPorts
+}
+
+# The lines that the new server has logged.
+function Get-NewLogLine {
+    if (Test-Path -LiteralPath $logFile) {
+        $lines = @(Get-Content -LiteralPath $logFile -Encoding UTF8)
+        $first = if ($lines.Count -ge $logLines) { $logLines } else { 0 }
+        $lines | Select-Object -Skip $first | Select-Object -Last 20
+    }
+}
+
+$savedPermission = Join-Path -Path $place.Programs -ChildPath 'permissions-before.txt'
+$oldDefinition = $null
+$oldIsDisabled = $false
+$oldServers = @()
+$oldServerIds = @()
+$logLines = 0
+$isFirst = $madeTop = $madeLog = $portsChanged = $false
+$newFile = "$configFile.new"
+$oldFile = "$configFile.replaced-{0:yyyyMMdd-HHmmss}" -f (Get-Date)
+$aside = ''
+$deferred = @()
+$isDone = $false
+$notUndone = @()
+try {
+    Write-Step -Message $change
+    if ($task) {
+        $oldDefinition = Export-ScheduledTask -TaskName $place.TaskName -TaskPath '\' -ErrorAction Stop
+        $oldIsDisabled = -not $task.Settings.Enabled
+    }
+    . Install-Program
+    . Install-DataFolder
+    . Install-NewConfig
+    Push-Undo -Message 'give back new reservations' -Step { Clear-Reservation -Keep $oldReservations }
+    $deferred = @(Add-Reservation -Port $tcpPorts)
+    Push-Undo -Message 'bring the firewall rules back' -Step { Restore-FirewallRule -Before $oldRules }
+    Sync-FirewallRule -Folder $folder -Port $tcpPorts -Before $oldRules
+    $oldPorts = @($oldRules | Where-Object -FilterScript { $_.Name -eq (Get-RuleName -Folder $folder) } | ForEach-Object -Process { $_.Port })
+    $portsChanged = ($oldPorts -join ',') -ne (@($tcpPorts | ForEach-Object -Process { "$_" } | Sort-Object -Unique) -join ',')
+    $oldServers = @(Get-ServerProcess)
+    $oldServerIds = @($oldServers | ForEach-Object -Process { [int] $_.ProcessId })
+    if (Test-Path -LiteralPath $logFile) {
+        $logLines = @(Get-Content -LiteralPath $logFile -Encoding UTF8).Count
+    }
+    . Switch-Task
+    $isDone = $true
+}
+catch {
+    $failure = $_
+    foreach ($line in @(Get-NewLogLine)) {
+        Write-Trouble -Message "The server's log: $line"
+    }
+}
+finally {
+    # Here also after Ctrl+C and after the end of a remote session, which no catch block sees.
+    if (-not $isDone) {
+        $reason = if ($failure) { "$failure" } else { 'The script was interrupted.' }
+        Write-Trouble -Message "The installation failed and is undone. $reason"
+        $notUndone = @(Invoke-Undo)
+        if ($state.IsForward) {
+            $notUndone += if ($oldVersion) { 'the changed configuration is in force' } else { 'the new program stays, because the earlier one does not start' }
+        }
+        if ($notUndone.Count -eq 0) {
+            Write-SetupLog -Message 'Everything is as before.'
+        }
+        Write-SetupEvent -Type 'ERROR' -Id 2 -Message "The installation of $change failed. $reason"
+    }
+}
+if (-not $isDone) {
+    $exitCode = if ($notUndone.Count -eq 0) { 1 } else { 3 }
+    $end = if ($notUndone.Count -eq 0) { 'Everything is as before.' } else { "Not undone: $($notUndone -join '; '). Run the script again." }
+    Write-Error -Message "$failure $end" -ErrorAction Continue
+    exit $exitCode
+}
+
+# --- What is left to do now that the new server serves ---------------------------------------------------------------
+
+$remains = @()
+$remains += Invoke-Remainder -Message 'the entry in "Apps & features"' -Step { Register-Application -Folder $folder -Version $version }
+$remains += Invoke-Remainder -Message 'remove the firewall rules of earlier versions' -Step { Clear-FirewallRule -Keep (Get-RuleName -Folder $folder) }
+$remains += Invoke-Remainder -Message 'give back reservations of ports that are not served any more' -Step { Clear-Reservation -Keep $tcpPorts }
+$remains += Invoke-Remainder -Message 'remove what the installation needed for a moment' -Step { Clear-Path -Path $savedPermission }
+# The version that served before stays; when nothing was switched, the one of before that.
+$kept = @($folder)
+if ($oldFolder -and $oldFolder -ne $folder) {
+    $kept += $oldFolder
+}
+elseif ($oldFolder) {
+    $kept += @(Get-ProgramFolder | Where-Object -FilterScript { $_ -ne $folder -and (Test-ProgramFolder -Folder $_) } |
+            Sort-Object -Property { (Get-Item -LiteralPath $_).LastWriteTimeUtc } | Select-Object -Last 1)
+}
+foreach ($old in @(Get-ProgramFolder | Where-Object -FilterScript { $kept -notcontains $_ })) {
+    $remains += Invoke-Remainder -Message "remove the earlier version in $old" -Step { Clear-ProgramFolder -Folder $old }
+}
+$movedBy100 = "$($place.Programs).previous"
+if (Test-Path -LiteralPath $movedBy100) {
+    $remains += Invoke-Remainder -Message "remove $movedBy100" -Step { Clear-Path -Path $movedBy100 }
+}
+$troubles = @(Get-PortTrouble -Answer $state.Answer) + @(Get-FirewallPolicyTrouble)
+foreach ($trouble in $troubles) {
+    Write-Trouble -Message $trouble
+}
+$exitCode = if ($remains.Count -eq 0) { 0 } else { 4 }
+Write-SetupLog -Message "$change is installed and its server answers. Exit code $exitCode."
+Write-SetupEvent -Type 'INFORMATION' -Id 1 -Message "$change is installed and its server answers."
 
 # --- What to do next -------------------------------------------------------------------------------------------------
 
-if ($WhatIfPreference) {
-    return
+if ($PassThru) {
+    [pscustomobject] @{
+        Version         = $version
+        PreviousVersion = $oldVersion
+        Folder          = $folder
+        Ports           = $state.Answer.ports
+        Warnings        = @($troubles) + @($remains)
+        ExitCode        = $exitCode
+    }
 }
-if ((Test-Path -LiteralPath $previousFolder) -and $PSCmdlet.ShouldProcess($previousFolder, 'Remove the earlier version')) {
-    # What cannot be removed now (a virus scanner looks at it) the next installation removes.
-    Remove-Item -LiteralPath $previousFolder -Recurse -Force -ErrorAction Continue
-}
-# Most EFLOW installations are on the Default Switch; WSL's switch is never EFLOW's.
-$address = Get-NetIPAddress -AddressFamily IPv4 -InterfaceAlias 'vEthernet (*' -ErrorAction SilentlyContinue |
-    Where-Object -FilterScript { $_.InterfaceAlias -notlike '*(WSL*' } |
-    Sort-Object -Property { $_.InterfaceAlias -ne 'vEthernet (Default Switch)' } |
-    Select-Object -First 1
-$name = "$env:COMPUTERNAME.mshome.net"
-$index = 0
-$entries = foreach ($served in $servedPorts) {
-    $protocol = if ($served.protocol -eq 'rfc2217') { ', "protocol": "rfc2217"' } else { '' }
-    "    `"ttyVirtS$index`": { `"tcpPort`": $($served.tcpPort)$protocol }"
-    $index += 1
-}
-Write-Output -InputObject @"
-serial_host is installed and running.
+elseif (-not $Quiet) {
+    # Most EFLOW installations are on the Default Switch; WSL's switch is never EFLOW's.
+    $address = Get-NetIPAddress -AddressFamily IPv4 -InterfaceAlias 'vEthernet (*' -ErrorAction SilentlyContinue |
+        Where-Object -FilterScript { $_.InterfaceAlias -notlike '*(WSL*' } |
+        Sort-Object -Property { $_.InterfaceAlias -ne 'vEthernet (Default Switch)' } |
+        Select-Object -First 1
+    $name = "$env:COMPUTERNAME.mshome.net"
+    $index = 0
+    $entries = foreach ($served in $servedPorts) {
+        $protocol = if ($served.protocol -eq 'rfc2217') { ', "protocol": "rfc2217"' } else { '' }
+        "    `"ttyVirtS$index`": { `"tcpPort`": $($served.tcpPort)$protocol }"
+        $index += 1
+    }
+    $headline = "$change is installed and running."
+    if ($troubles.Count -gt 0) {
+        $headline = "$change is installed and its server answers, but not everything is served yet; see the warnings above."
+    }
+    Write-Output -InputObject @"
+$headline
+  Program        $folder
   Configuration  $configFile
-  Log            $logFolder
-  Look at it     & '$programFolder\serial-host.cmd' status
+  Log            $($place.Log)
+  Look at it     & '$(Join-Path -Path $folder -ChildPath 'serial-host.cmd')' status
 
 Desired properties for the module twin:
 
@@ -340,3 +651,5 @@ $($entries -join ",`r`n")
 
 On Hyper-V's Default Switch the address changes when Windows starts: write "host": "$name" there.
 "@
+}
+exit $exitCode

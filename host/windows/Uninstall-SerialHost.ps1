@@ -3,14 +3,20 @@
 
 <#
 .SYNOPSIS
-Removes serial_host from this computer: task, firewall rule, TCP port reservations and program.
+Removes serial_host from this computer: task, firewall rules, TCP port reservations, programs and registry entries.
 
 .DESCRIPTION
 Configuration and log stay in "ProgramData\SerialHost" unless -Purge is given. What is already gone is skipped, so the
-script can be run again.
+script can be run again; it also removes a damaged installation. If the task cannot be removed, nothing is changed.
+After that every step is taken, whatever becomes of the one before.
+
+The exit code is 0: removed; 1: failed, nothing was changed; 4: something could not be removed, run the script again.
 
 .PARAMETER Purge
 Removes configuration and log too.
+
+.PARAMETER Quiet
+Prints nothing but warnings and errors.
 
 .EXAMPLE
 .\Uninstall-SerialHost.ps1
@@ -20,76 +26,116 @@ Removes configuration and log too.
 #>
 [CmdletBinding(SupportsShouldProcess = $true)]
 param(
-    [switch] $Purge
+    [switch] $Purge,
+    [switch] $Quiet
 )
 
+# The caller's preferences do not reach in here.
 $ErrorActionPreference = 'Stop'
+$WarningPreference = 'Continue'
+$PSDefaultParameterValues = @{}
+$OFS = ' '
+$whatIfOnly = [bool] $WhatIfPreference
 Set-StrictMode -Version Latest
 . (Join-Path -Path $PSScriptRoot -ChildPath 'scheduled-task-helper.ps1')
+. (Join-Path -Path $PSScriptRoot -ChildPath 'serial-host-setup.ps1')
+. (Join-Path -Path $PSScriptRoot -ChildPath 'serial-host-system.ps1')
 
-$taskName = 'SerialHost'
-$ruleName = 'SerialHost-TCP-In'
-$programFolder = Join-Path -Path $env:ProgramFiles -ChildPath 'SerialHost'
-$previousFolder = $programFolder + '.previous'
-$dataFolder = Join-Path -Path $env:ProgramData -ChildPath 'SerialHost'
-$reservedFile = Join-Path -Path $dataFolder -ChildPath 'reserved-tcp-ports.txt'
-$installedPython = Join-Path -Path $programFolder -ChildPath 'runtime\python.exe'
+$place = Get-SetupPlace
+$state = Get-SetupState -Quietly $Quiet
 
-$task = Get-ScheduledTask -TaskName $taskName -ErrorAction SilentlyContinue
-if ($task -and $PSCmdlet.ShouldProcess($taskName, 'End the server and delete its start-up task')) {
-    # Disabled first: else the next repetition starts what was just ended.
-    $null = Disable-ScheduledTask -TaskName $taskName -ErrorAction Stop
-    if (Test-Path -LiteralPath $installedPython) {
-        & $installedPython -I -m serial_host stop
+if ($whatIfOnly) {
+    $plan = @('end the server and delete its start-up task', 'remove its firewall rules', 'give back its reservations of TCP ports')
+    $plan += "remove $($place.Programs)"
+    if ($Purge) {
+        $plan += "remove $($place.Data)"
     }
-    Remove-StartupScheduledTask -TaskName $taskName -Confirm:$false
+    foreach ($step in $plan) {
+        $null = $PSCmdlet.ShouldProcess('serial_host', $step)
+    }
+    exit 0
 }
+if (-not $PSCmdlet.ShouldProcess('serial_host', 'Remove from this computer')) {
+    exit 0
+}
+$ConfirmPreference = 'None'
 
-$rule = Get-NetFirewallRule -Name $ruleName -ErrorAction SilentlyContinue
-if ($rule -and $PSCmdlet.ShouldProcess($ruleName, 'Remove the firewall rule')) {
-    Remove-NetFirewallRule -Name $ruleName -ErrorAction Stop
-}
+# --- The task: without it nothing starts any more --------------------------------------------------------------------
 
-if (Test-Path -LiteralPath $reservedFile) {
-    $reserved = @(Get-Content -LiteralPath $reservedFile | Select-Object -Unique)
-    foreach ($number in $reserved) {
-        if ($PSCmdlet.ShouldProcess("TCP port $number", 'Give the reservation back')) {
-            & netsh.exe int ipv4 delete excludedportrange protocol=tcp startport=$number numberofports=1 store=persistent
-        }
-    }
-    if ($PSCmdlet.ShouldProcess($reservedFile, 'Remove the list of reservations')) {
-        Remove-Item -LiteralPath $reservedFile -Force
-    }
-}
-
-# Windows lets go of a program's folder a moment after the program has ended; what was started by hand goes on.
-for ($attempt = 0; $attempt -lt 30 -and -not $WhatIfPreference; $attempt++) {
-    $running = @(Get-CimInstance -ClassName Win32_Process | Where-Object -FilterScript { $_.ExecutablePath -like "$programFolder\*" })
-    if ($running.Count -eq 0) {
-        break
-    }
-    if ($attempt -eq 29) {
-        throw "Still running in ${programFolder}: process $($running.ProcessId -join ', '). End it and run this script again."
-    }
-    Start-Sleep -Milliseconds 500
-}
-$folders = @($previousFolder)
-if ($Purge) {
-    $folders += $dataFolder
-}
-# Last, because this script may lie in it.
-$folders += $programFolder
-foreach ($folder in $folders) {
-    if ((Test-Path -LiteralPath $folder) -and $PSCmdlet.ShouldProcess($folder, 'Remove the folder')) {
-        # Neither PowerShell's location nor the process's own working folder may be in what goes: they are two things.
-        if ("$((Get-Location -PSProvider FileSystem).ProviderPath)\" -like "$folder\*") {
-            Set-Location -LiteralPath $env:SystemRoot
-        }
-        [System.Environment]::CurrentDirectory = $env:SystemRoot
-        Remove-Item -LiteralPath $folder -Recurse -Force
+$failure = $null
+$servers = @()
+try {
+    Write-SetupLog -Message "Uninstall-SerialHost.ps1 in ${PSScriptRoot}: $(@($PSBoundParameters.Keys | Sort-Object) -join ', ')"
+    $servers = @(Get-ServerProcess)
+    $task = Get-StartupScheduledTask -TaskName $place.TaskName
+    if ($task) {
+        Write-Step -Message "Removing the task '$($place.TaskName)' and ending its server"
+        Unregister-ScheduledTask -InputObject $task -Confirm:$false -ErrorAction Stop
     }
 }
-
-if (-not $Purge -and (Test-Path -LiteralPath $dataFolder)) {
-    Write-Output -InputObject "Configuration and log stay in $dataFolder; -Purge removes them too."
+catch {
+    $failure = $_
 }
+if ($failure) {
+    Write-SetupLog -Message "Nothing was changed: $failure"
+    Write-Error -Message "$failure Nothing was changed." -ErrorAction Continue
+    exit 1
+}
+
+# --- The rest: each step is taken, whatever becomes of the one before ------------------------------------------------
+
+$remains = @()
+$remains += Invoke-Remainder -Message 'end the server' -Step { Wait-ServerEnd -Process $servers -Python (Get-ProgramPython -Folder $PSScriptRoot) }
+$remains += Invoke-Remainder -Message 'remove the firewall rules' -Step { Clear-FirewallRule -Keep '' }
+$remains += Invoke-Remainder -Message 'give back the reservations of TCP ports' -Step { Clear-Reservation -Keep @() }
+$remains += Invoke-Remainder -Message 'remove the entry in "Apps & features"' -Step { Unregister-Application }
+
+# Neither PowerShell's location nor the working folder of the process may be in what goes: they are two things.
+$here = (Get-Location -PSProvider FileSystem).ProviderPath
+foreach ($folder in $place.Programs, $place.Data) {
+    if ($here -eq $folder -or (Test-Inside -Path $here -Folder $folder)) {
+        Set-Location -LiteralPath $env:SystemRoot
+    }
+}
+[System.Environment]::CurrentDirectory = $env:SystemRoot
+
+if ($Purge -and (Test-Path -LiteralPath $place.Data)) {
+    # The list of reservations stays if one could not be given back.
+    foreach ($item in @(Get-ChildItem -LiteralPath $place.Data -Force | Where-Object -FilterScript { $_.FullName -ne $place.Reserved })) {
+        $remains += Invoke-Remainder -Message "remove $($item.FullName)" -Step { Clear-Path -Path $item.FullName }
+    }
+    if (@(Get-ChildItem -LiteralPath $place.Data -Force).Count -eq 0) {
+        $remains += Invoke-Remainder -Message "remove $($place.Data)" -Step { Clear-Path -Path $place.Data }
+    }
+}
+$movedBy100 = "$($place.Programs).previous"
+if (Test-Path -LiteralPath $movedBy100) {
+    $remains += Invoke-Remainder -Message "remove $movedBy100" -Step { Clear-Path -Path $movedBy100 }
+}
+# Last the folder that this script may lie in, and only if nothing else is left to be repeated from there.
+$programs = @(Get-ProgramFolder | Sort-Object -Property { $PSScriptRoot -eq $_ })
+foreach ($old in $programs) {
+    if ($old -ne $PSScriptRoot -or $remains.Count -eq 0) {
+        $remains += Invoke-Remainder -Message "remove $old" -Step { Clear-ProgramFolder -Folder $old }
+    }
+    else {
+        Write-Trouble -Message "The scripts in $old stay, so that you can run this one again."
+    }
+}
+if ($remains.Count -eq 0 -and (Test-Path -LiteralPath $place.Programs)) {
+    $remains += Invoke-Remainder -Message "remove $($place.Programs)" -Step { Clear-Path -Path $place.Programs }
+}
+
+if ($remains.Count -gt 0) {
+    Write-SetupLog -Message "Not removed: $($remains -join '; ')"
+    Write-Error -Message "serial_host is not removed completely: $($remains -join '; '). Run the script again." -ErrorAction Continue
+    exit 4
+}
+Write-SetupLog -Message 'serial_host is removed.'
+if (-not $state.Quietly) {
+    Write-Output -InputObject 'serial_host is removed.'
+    if (-not $Purge -and (Test-Path -LiteralPath $place.Data)) {
+        Write-Output -InputObject "Configuration and log stay in $($place.Data); -Purge removes them too."
+    }
+}
+exit 0

@@ -63,6 +63,38 @@ function Get-StartupTaskTemplate {
 '@
 }
 
+function Get-StartupTaskDefinition([string] $Execute, [string] $Argument, [string] $Account = 'LocalService', [string] $Description) {
+    # Names of these accounts differ by the language of Windows, their SIDs do not.
+    $sids = @{ LocalService = 'S-1-5-19'; NetworkService = 'S-1-5-20'; System = 'S-1-5-18' }
+    $folder = Split-Path -Path $Execute -Parent
+    $values = foreach ($value in $Description, $sids[$Account], $Execute, $Argument, $folder) {
+        [System.Security.SecurityElement]::Escape($value)
+    }
+    (Get-StartupTaskTemplate) -f $values
+}
+
+# The task of exactly this name in the top folder of Task Scheduler, or nothing. Get-ScheduledTask alone takes the name
+# as a pattern and looks in all folders.
+function Get-StartupScheduledTask([string] $TaskName) {
+    Get-ScheduledTask -ErrorAction Stop | Where-Object -FilterScript { $_.TaskPath -eq '\' -and $_.TaskName -eq $TaskName }
+}
+
+# Ends the program that a task runs and waits until Task Scheduler has seen it.
+function Wait-StartupTaskEnd([string] $TaskName) {
+    for ($attempt = 0; $attempt -lt 40; $attempt++) {
+        $task = Get-StartupScheduledTask -TaskName $TaskName
+        if (-not $task -or "$($task.State)" -ne 'Running') {
+            return
+        }
+        if ($attempt % 10 -eq 0) {
+            # The program may have ended by itself.
+            Stop-ScheduledTask -TaskName $TaskName -TaskPath '\' -ErrorAction SilentlyContinue
+        }
+        Start-Sleep -Milliseconds 500
+    }
+    throw "The program of the task '$TaskName' does not end."
+}
+
 function Add-StartupScheduledTask {
     <#
     .SYNOPSIS
@@ -111,23 +143,25 @@ function Add-StartupScheduledTask {
         [string] $Description = "Runs $Execute from the start of Windows on."
     )
 
+    if ($TaskName -match '[\\/:*?"<>|]') {
+        throw "Add-StartupScheduledTask: -TaskName '$TaskName' has a character that the name of a task cannot have."
+    }
     if (-not (Test-Path -LiteralPath $Execute -PathType Leaf)) {
         throw "Add-StartupScheduledTask: -Execute '$Execute' is not a file. Give the full path of a program."
     }
     $program = (Resolve-Path -LiteralPath $Execute).ProviderPath
-    $folder = Split-Path -Path $program -Parent
-    # Names of these accounts differ by the language of Windows, their SIDs do not.
-    $sids = @{ LocalService = 'S-1-5-19'; NetworkService = 'S-1-5-20'; System = 'S-1-5-18' }
-    $values = foreach ($value in $Description, $sids[$Account], $program, $Argument, $folder) {
-        [System.Security.SecurityElement]::Escape($value)
-    }
-    $definition = (Get-StartupTaskTemplate) -f $values
+    $definition = Get-StartupTaskDefinition -Execute $program -Argument $Argument -Account $Account -Description $Description
 
     if ($PSCmdlet.ShouldProcess($TaskName, 'Register and start the scheduled task')) {
-        $null = Register-ScheduledTask -TaskName $TaskName -Xml $definition -Force -ErrorAction Stop
+        $before = Get-StartupScheduledTask -TaskName $TaskName
+        $null = Register-ScheduledTask -TaskName $TaskName -TaskPath '\' -Xml $definition -Force -ErrorAction Stop
+        if ($before -and "$($before.State)" -eq 'Running') {
+            # The program of the earlier definition would go on otherwise.
+            Wait-StartupTaskEnd -TaskName $TaskName
+        }
         # The registration trigger starts it too, and to be second is no failure.
-        Start-ScheduledTask -TaskName $TaskName -ErrorAction SilentlyContinue
-        Get-ScheduledTask -TaskName $TaskName -ErrorAction Stop
+        Start-ScheduledTask -TaskName $TaskName -TaskPath '\' -ErrorAction SilentlyContinue
+        Get-StartupScheduledTask -TaskName $TaskName
     }
 }
 
@@ -152,14 +186,14 @@ function Remove-StartupScheduledTask {
         [string] $TaskName
     )
 
-    if (-not (Get-ScheduledTask -TaskName $TaskName -ErrorAction SilentlyContinue)) {
+    $task = Get-StartupScheduledTask -TaskName $TaskName
+    if (-not $task) {
         return
     }
     if ($PSCmdlet.ShouldProcess($TaskName, 'End and delete the scheduled task')) {
-        # Disabled first: else the next repetition starts what was just ended.
-        $null = Disable-ScheduledTask -TaskName $TaskName -ErrorAction Stop
-        # The program may have ended by itself.
-        Stop-ScheduledTask -TaskName $TaskName -ErrorAction SilentlyContinue
-        Unregister-ScheduledTask -TaskName $TaskName -Confirm:$false -ErrorAction Stop
+        # The task is disabled first, because the next repetition would start again what was just ended.
+        $null = Disable-ScheduledTask -TaskName $TaskName -TaskPath '\' -ErrorAction Stop
+        Wait-StartupTaskEnd -TaskName $TaskName
+        Unregister-ScheduledTask -InputObject $task -Confirm:$false -ErrorAction Stop
     }
 }

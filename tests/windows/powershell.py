@@ -6,7 +6,7 @@ The grammar is tree-sitter's. It takes some things that Windows PowerShell 5.1 d
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,23 +17,23 @@ from tests.windows.powershell_reference import COMMON, PARAMETERS
 
 _PARSER = Parser(Language(tree_sitter_powershell.language()))
 
-PROGRAMS = frozenset(["netsh.exe", "icacls.exe"])
-"""Programs of Windows that the scripts call by name."""
-
 AUTOMATIC = frozenset(
     [
-        *("_", "env", "ErrorActionPreference", "false", "LASTEXITCODE", "Matches", "null", "PSCmdlet"),
-        *("PSScriptRoot", "true", "WhatIfPreference"),
+        *(
+            "_",
+            "env",
+            "ErrorActionPreference",
+            "false",
+            "LASTEXITCODE",
+            "Matches",
+            "null",
+            "PID",
+            "PSBoundParameters",
+        ),
+        *("PSCmdlet", "PSScriptRoot", "true", "WhatIfPreference"),
     ]
 )
 """Variables that PowerShell sets (about_Automatic_Variables, about_Preference_Variables)."""
-
-HARMLESS_VERBS = frozenset(
-    ["ConvertFrom", "Export", "ForEach", "Get", "Join", "Resolve", "Select", "Sort", "Split"]
-) | {
-    *("Start-Sleep", "Set-Location", "Set-StrictMode", "Test", "Assert", "Wait", "Where", "Write"),
-}
-"""Verbs, or whole names, of commands that change nothing on the computer."""
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,20 @@ class Command:
     words: tuple[str, ...]
     """Its literal arguments."""
     line: int
-    guarded: bool
-    """Whether -WhatIf keeps it from running: inside `if (...ShouldProcess...)`, or in a catch block that undoes."""
 
 
 class Script:
     """A parsed script."""
 
-    def __init__(self, source: str, loads: Script | None = None) -> None:
+    def __init__(self, source: str, loads: Sequence[Script] = ()) -> None:
         self.source = source
         self._loads = loads
         self.root = _PARSER.parse(source.encode()).root_node
 
     @classmethod
-    def read(cls, path: Path, loads: Path | None = None) -> Script:
-        """Parse a file; LOADS is one that it dot-sources."""
-        return cls(path.read_text("ascii"), cls.read(loads) if loads else None)
+    def read(cls, path: Path, loads: Sequence[Path] = ()) -> Script:
+        """Parse a file; LOADS are the ones whose functions it may call."""
+        return cls(path.read_text("ascii"), [cls.read(one) for one in loads])
 
     def nodes(self, *kinds: str) -> list[Node]:
         return [node for node in _walk(self.root) if node.type in kinds]
@@ -76,9 +74,9 @@ class Script:
         for node in self.nodes("try_statement"):
             if not {child.type for child in node.children} & {"catch_clauses", "finally_clause"}:
                 faults.append(f"line {node.start_point.row + 1}: try without catch or finally")
-        ours = {**self.functions(), **(self._loads.functions() if self._loads else {})}
+        ours = {name: names for script in (self, *self._loads) for name, names in script.functions().items()}
         for command in self.commands():
-            if command.name in PROGRAMS or command.name.startswith(("$", "(")):
+            if command.name.startswith(("$", "(")):
                 continue
             known = PARAMETERS.get(command.name, ours.get(command.name))
             if known is None:
@@ -148,7 +146,7 @@ def _text(node: Node) -> str:
 
 
 def _name(node: Node) -> str:
-    return _text(node).lstrip("$").strip("{}")
+    return _text(node).lstrip("$@").strip("{}")
 
 
 def _parameters(node: Node) -> list[Node]:
@@ -180,7 +178,6 @@ def _command(node: Node) -> Command:
         parameters=tuple(_text(part).lstrip("-") for part in elements if part.type == "command_parameter"),
         words=tuple(_text(part) for part in elements if part.type != "command_parameter"),
         line=node.start_point.row + 1,
-        guarded=_guarded(node),
     )
 
 
@@ -190,29 +187,3 @@ def _elements(node: Node) -> Iterator[Node]:
             yield from _elements(child)
         elif child.type in ("command_parameter", "generic_token", "string_literal", "variable"):
             yield child
-
-
-def _guarded(node: Node) -> bool:
-    inner, outer = node, node.parent
-    while outer is not None:
-        if outer.type == "catch_clause":
-            return True
-        if outer.type == "if_statement" and inner.type == "statement_block":
-            condition = _text(outer).partition("{")[0]
-            if "ShouldProcess(" in condition and " -or " not in condition:
-                return True
-        inner, outer = outer, outer.parent
-    return False
-
-
-def changes_something(command: Command) -> bool:
-    """Tell whether a command changes anything on the computer."""
-    if command.name == "netsh.exe":
-        return "show" not in command.words
-    if command.name == "icacls.exe":
-        return True
-    if command.name.startswith("$"):
-        return not {"check"} & set(command.words)
-    if command.name.startswith("("):
-        return False
-    return command.name not in HARMLESS_VERBS and command.name.partition("-")[0] not in HARMLESS_VERBS

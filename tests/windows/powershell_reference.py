@@ -7,6 +7,25 @@ NetTCPIP modules: what Windows Server 2016, 2019 and 2022 have in common. `UseTr
 from __future__ import annotations
 
 _DOCUMENTED = """
+Copy-NetFirewallRule: AsJob CimSession Confirm Description Direction DisplayGroup DisplayName Enabled Group
+    InputObject Name NewGPOSession NewName NewPolicyStore PassThru PolicyStore ThrottleLimit WhatIf
+Get-Acl: AllCentralAccessPolicies Audit Exclude Filter Include InputObject LiteralPath Path UseTransaction
+Get-FileHash: Algorithm InputStream LiteralPath Path
+Get-NetFirewallApplicationFilter: All AsJob AssociatedNetFirewallRule CimSession Package PolicyStore Program
+    ThrottleLimit
+Get-NetFirewallPortFilter: All AsJob AssociatedNetFirewallRule CimSession DynamicTarget PolicyStore Protocol
+    ThrottleLimit
+Get-NetFirewallProfile: All AsJob AssociatedNetFirewallRule CimSession Name PolicyStore ThrottleLimit
+New-Object: ArgumentList ComObject Property Strict TypeName
+Set-Content: Confirm Credential Encoding Exclude Filter Force Include LiteralPath NoNewline PassThru Path
+    Stream UseTransaction Value WhatIf
+Set-Variable: Confirm Description Exclude Force Include Name Option PassThru Scope Value Visibility WhatIf
+Stop-Process: Confirm Force Id InputObject Name PassThru WhatIf
+Write-Error: Category CategoryActivity CategoryReason CategoryTargetName CategoryTargetType ErrorId Exception
+    ErrorRecord Message RecommendedAction TargetObject
+Write-Information: MessageData Tags
+Write-Progress: Activity Completed CurrentOperation Id ParentId PercentComplete SecondsRemaining SourceId Status
+Write-Verbose: Message
 Add-Content: Confirm Credential Encoding Exclude Filter Force Include LiteralPath NoNewline PassThru Path
     Stream UseTransaction Value WhatIf
 ConvertFrom-Json: InputObject

@@ -131,7 +131,7 @@ def test_the_template_is_filled_completely_and_nothing_gets_out_of_its_field() -
         r"foreach \(\$value in (.+)\) \{\s+\[System.Security.SecurityElement\]::Escape\(\$value\)", source
     )
     assert order
-    assert order[1] == "$Description, $sids[$Account], $program, $Argument, $folder"
+    assert order[1] == "$Description, $sids[$Account], $Execute, $Argument, $folder"
     assert "(Get-StartupTaskTemplate) -f $values" in source
 
 

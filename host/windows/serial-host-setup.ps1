@@ -1,0 +1,320 @@
+<#
+.SYNOPSIS
+Functions that Install-SerialHost.ps1 and Uninstall-SerialHost.ps1 share: where things lie, native programs, the record
+of an installation, the way back, and the server that the task runs. Loading this file changes nothing.
+#>
+
+# Where serial_host lies on this computer, and under which names Windows knows its parts.
+function Get-SetupPlace {
+    $programs = Join-Path -Path $env:ProgramFiles -ChildPath 'SerialHost'
+    $data = Join-Path -Path $env:ProgramData -ChildPath 'SerialHost'
+    [pscustomobject] @{
+        Programs      = $programs
+        Data          = $data
+        Log           = Join-Path -Path $data -ChildPath 'log'
+        Config        = Join-Path -Path $data -ChildPath 'serial-host.toml'
+        Reserved      = Join-Path -Path $data -ChildPath 'reserved-tcp-ports.txt'
+        # Outside both folders, so that it also tells of an installation that was undone or removed.
+        SetupLog      = Join-Path -Path $env:SystemRoot -ChildPath 'Logs\SerialHost-setup.log'
+        TaskName      = 'SerialHost'
+        RuleName      = 'SerialHost-TCP-In'
+        RuleGroup     = 'SerialHost'
+        UninstallKey  = 'HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Uninstall\SerialHost'
+        EventKey      = 'HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application\SerialHost'
+    }
+}
+
+# What one run of a script keeps in mind.
+function Get-SetupState([bool] $Quietly) {
+    @{
+        Quietly       = $Quietly
+        UndoSteps     = New-Object -TypeName System.Collections.ArrayList
+        SwitchMessage = 'give the task its earlier definition and start the earlier server'
+        IsForward     = $false # whether there is nothing any more that could be gone back to
+        Answer        = $null # of the new server
+    }
+}
+
+# --- What is said, and where it is written down ----------------------------------------------------------------------
+
+function Write-SetupLog([string] $Message) {
+    # A log that cannot be written must not stop an installation.
+    try {
+        $folder = Split-Path -Path $place.SetupLog -Parent
+        if (-not (Test-Path -LiteralPath $folder)) {
+            $null = New-Item -Path $folder -ItemType Directory -Force
+        }
+        $line = '{0:yyyy-MM-dd HH:mm:ss} [{1}] {2}' -f (Get-Date), $PID, $Message
+        Add-Content -LiteralPath $place.SetupLog -Value $line -Encoding UTF8
+    }
+    catch {
+        Write-Verbose -Message "The log of the installation cannot be written: $_"
+    }
+}
+
+# Progress for people; -Quiet leaves it to the log.
+function Write-Step([string] $Message) {
+    Write-SetupLog -Message $Message
+    if (-not $state.Quietly) {
+        Write-Information -MessageData $Message -InformationAction Continue
+    }
+}
+
+function Write-Trouble([string] $Message) {
+    Write-SetupLog -Message "WARNING: $Message"
+    Write-Warning -Message $Message
+}
+
+# An entry in Windows' event log, where monitoring looks. The source is registered by the installer.
+function Write-SetupEvent([string] $Type, [int] $Id, [string] $Message) {
+    $result = Invoke-Program -FilePath 'eventcreate.exe' -ArgumentList '/L', 'APPLICATION', '/SO', 'SerialHost', '/T', $Type, '/ID', "$Id", '/D', $Message
+    if ($result.ExitCode -ne 0) {
+        Write-SetupLog -Message "The event log did not take: $Message ($($result.Text))"
+    }
+}
+
+# --- Native programs -------------------------------------------------------------------------------------------------
+
+# Runs a native program and returns ExitCode, Output (the lines of its standard output) and Text (both streams, for
+# messages). It never throws for what the program does; ExitCode is -1 if the program does not start. It behaves the
+# same in Windows PowerShell 5.1, where a line on standard error is an error record, and in PowerShell 7, whatever the
+# preferences of the caller are.
+function Invoke-Program([string] $FilePath, [string[]] $ArgumentList) {
+    $ErrorActionPreference = 'Continue'
+    Set-Variable -Name PSNativeCommandUseErrorActionPreference -Value $false
+    try {
+        $lines = @(& $FilePath @ArgumentList 2>&1)
+        $code = $LASTEXITCODE
+    }
+    catch {
+        return [pscustomobject] @{ ExitCode = -1; Output = @(); Text = "$_" }
+    }
+    $output = @($lines | Where-Object -FilterScript { $_ -isnot [System.Management.Automation.ErrorRecord] } | ForEach-Object -Process { "$_" })
+    [pscustomobject] @{ ExitCode = $code; Output = $output; Text = @($lines | ForEach-Object -Process { "$_" }) -join ' ' }
+}
+
+function Invoke-CheckedProgram([string] $FilePath, [string[]] $ArgumentList, [string] $Message) {
+    $result = Invoke-Program -FilePath $FilePath -ArgumentList $ArgumentList
+    if ($result.ExitCode -ne 0) {
+        throw "$Message ($FilePath, exit code $($result.ExitCode)): $($result.Text)"
+    }
+    $result
+}
+
+# --- The way back ----------------------------------------------------------------------------------------------------
+
+# Remembers how an act is undone, before the act. A step must do nothing if the act has not taken place.
+function Push-Undo([string] $Message, [scriptblock] $Step) {
+    $null = $state.UndoSteps.Add([pscustomobject] @{ Message = $Message; Step = $Step })
+}
+
+# Runs all steps, the newest first, whatever becomes of each, until one finds that there is only a way forward. Returns
+# what could not be undone.
+function Invoke-Undo {
+    for ($index = $state.UndoSteps.Count - 1; $index -ge 0; $index--) {
+        $undo = $state.UndoSteps[$index]
+        try {
+            Write-SetupLog -Message "Undo: $($undo.Message)"
+            $null = . $undo.Step
+        }
+        catch {
+            Write-Trouble -Message "Not undone: $($undo.Message): $_"
+            $undo.Message
+        }
+        if ($state.IsForward -and $undo.Message -eq $state.SwitchMessage) {
+            return
+        }
+    }
+}
+
+# Runs a step that may fail without making the whole a failure. Returns what could not be done.
+function Invoke-Remainder([string] $Message, [scriptblock] $Step) {
+    try {
+        $null = . $Step
+    }
+    catch {
+        Write-Trouble -Message "Not done: ${Message}: $_"
+        $Message
+    }
+}
+
+# --- The server ------------------------------------------------------------------------------------------------------
+
+function Test-Inside([string] $Path, [string] $Folder) {
+    if (-not $Path) {
+        return $false
+    }
+    $start = $Folder.TrimEnd('\', '/') + [System.IO.Path]::DirectorySeparatorChar
+    $Path.StartsWith($start, [System.StringComparison]::OrdinalIgnoreCase)
+}
+
+function Get-ProgramPython([string] $Folder) {
+    Join-Path -Path $Folder -ChildPath 'runtime\python.exe'
+}
+
+# The folder whose program the task runs, or nothing.
+function Get-TaskFolder($Task) {
+    if ($Task) {
+        $command = @($Task.Actions)[0].Execute
+        if ($command) {
+            Split-Path -Path (Split-Path -Path $command.Trim('"') -Parent) -Parent
+        }
+    }
+}
+
+# The servers that the task started, of whatever version: not what somebody runs by hand, not a trial from another folder.
+function Get-ServerProcess([string] $Folder = $place.Programs) {
+    $all = @(Get-CimInstance -ClassName Win32_Process -Filter "Name = 'python.exe'" -ErrorAction Stop)
+    foreach ($process in $all) {
+        $line = "$($process.CommandLine)"
+        if ((Test-Inside -Path $process.ExecutablePath -Folder $Folder) -and $line.Contains(' run ') -and $line.Contains($place.Config)) {
+            $process
+        }
+    }
+}
+
+# Ends these servers and waits until they are gone: first they are asked, then Windows ends them.
+function Wait-ServerEnd($Process, [string] $Python) {
+    $left = @($Process)
+    if ($left.Count -eq 0) {
+        return
+    }
+    foreach ($one in $left) {
+        foreach ($program in @($one.ExecutablePath, $Python) | Select-Object -Unique) {
+            $result = Invoke-Program -FilePath $program -ArgumentList '-I', '-m', 'serial_host', 'stop', '--pid', "$($one.ProcessId)"
+            if ($result.ExitCode -eq 0) {
+                break
+            }
+            Write-SetupLog -Message "The server (process $($one.ProcessId)) was not stopped by ${program}: $($result.Text)"
+        }
+    }
+    for ($attempt = 0; $attempt -lt 40; $attempt++) {
+        $ids = @($left | ForEach-Object -Process { $_.ProcessId })
+        $left = @(Get-ServerProcess | Where-Object -FilterScript { $ids -contains $_.ProcessId })
+        if ($left.Count -eq 0) {
+            return
+        }
+        if ($attempt -eq 10) {
+            foreach ($one in $left) {
+                Write-SetupLog -Message "The server (process $($one.ProcessId)) does not end by itself and is ended."
+                Stop-Process -Id $one.ProcessId -Force -ErrorAction SilentlyContinue
+            }
+        }
+        Start-Sleep -Milliseconds 500
+    }
+    throw "The server (process $(@($left | ForEach-Object -Process { $_.ProcessId }) -join ', ')) does not end."
+}
+
+# What the server with this process id says of itself, or nothing.
+function Get-ServerAnswer([string] $Python, [int] $Id) {
+    $result = Invoke-Program -FilePath $Python -ArgumentList '-I', '-m', 'serial_host', 'status', '--json', '--pid', "$Id"
+    if ($result.ExitCode -eq 0) {
+        try {
+            @(($result.Output -join "`n" | ConvertFrom-Json).servers)[0]
+        }
+        catch {
+            Write-SetupLog -Message "The server (process $Id) gave an answer that is not JSON: $($result.Text)"
+        }
+    }
+}
+
+# Who has a TCP port: 'name (process N)', or nothing if nobody but our servers listens on it.
+function Get-PortOwner([int] $Port) {
+    $ours = @(Get-ServerProcess | ForEach-Object -Process { [int] $_.ProcessId })
+    $ids = @(Get-NetTCPConnection -State Listen -ErrorAction SilentlyContinue |
+            Where-Object -FilterScript { $_.LocalPort -eq $Port -and $ours -notcontains [int] $_.OwningProcess } |
+            ForEach-Object -Process { [int] $_.OwningProcess } | Select-Object -Unique)
+    if ($ids.Count -gt 0) {
+        $found = @(Get-CimInstance -ClassName Win32_Process -Filter "ProcessId = $($ids[0])" -ErrorAction SilentlyContinue)
+        if ($found.Count -gt 0) {
+            "$($found[0].Name) (process $($ids[0]))"
+        }
+        else {
+            "process $($ids[0])"
+        }
+    }
+}
+
+# Waits until the server in this folder answers with this version and listens on its ports. Returns its answer.
+# Throws if it ends, does not answer, is of another version, or if another program has one of its ports.
+function Wait-ServerAnswer([string] $Folder, [string] $Version, [int[]] $Port) {
+    $python = Get-ProgramPython -Folder $Folder
+    $seen = $false
+    $answer = $null
+    for ($attempt = 0; $attempt -lt 60; $attempt++) {
+        if (-not $state.Quietly) {
+            Write-Progress -Activity 'serial_host' -Status 'Waiting for the server to answer' -PercentComplete ($attempt * 100 / 60)
+        }
+        $running = @(Get-ServerProcess -Folder $Folder)
+        if ($running.Count -eq 0 -and ($seen -or $attempt -ge 12)) {
+            throw 'The server ended right after its start.'
+        }
+        foreach ($process in $running) {
+            $seen = $true
+            $said = Get-ServerAnswer -Python $python -Id $process.ProcessId
+            if ($said) {
+                $answer = $said
+            }
+        }
+        if ($answer) {
+            if ($Version -and $answer.version -ne $Version) {
+                throw "The server that answers is version $($answer.version), not $Version."
+            }
+            $silent = @($answer.ports | Where-Object -FilterScript { @($_.listening).Count -eq 0 })
+            # The server binds its ports in its first second; after five it is known what it cannot have.
+            if ($silent.Count -eq 0 -or $attempt -ge 20) {
+                foreach ($one in $silent) {
+                    if ($one.tcp_port) {
+                        $owner = Get-PortOwner -Port $one.tcp_port
+                        if ($owner) {
+                            throw "TCP port $($one.tcp_port) of $($one.name) is taken by $owner. End that program or choose another port."
+                        }
+                    }
+                }
+                $served = @($answer.ports | ForEach-Object -Process { $_.tcp_port })
+                $missing = @(foreach ($number in $Port) { if ($served -notcontains $number) { $number } })
+                if ($missing.Count -gt 0) {
+                    throw "The server does not serve TCP port $($missing -join ', ')."
+                }
+                return $answer
+            }
+        }
+        Start-Sleep -Milliseconds 500
+    }
+    throw 'The server runs but has not answered within 30 seconds.'
+}
+
+# What keeps a port that the server has from being served: one sentence each.
+function Get-PortTrouble($Answer) {
+    foreach ($port in @($Answer.ports)) {
+        foreach ($reason in @($port.not_listening)) {
+            "$($port.name) is not served everywhere yet: $reason"
+        }
+        if (@('absent', 'invalid') -contains $port.state) {
+            "$($port.name) is not there yet: $($port.last_error). The server goes on trying."
+        }
+    }
+}
+
+# --- Versions --------------------------------------------------------------------------------------------------------
+
+# The version of the program in a folder, as it says itself; nothing if it does not start.
+function Get-ProgramVersion([string] $Folder) {
+    $result = Invoke-Program -FilePath (Get-ProgramPython -Folder $Folder) -ArgumentList '-I', '-m', 'serial_host', '--version'
+    if ($result.ExitCode -eq 0 -and "$($result.Output)" -match '^serial_host (\S+)') {
+        $Matches[1]
+    }
+}
+
+# Whether version One comes before version Other; false if either is not of the form 1.2.3.
+function Test-Older([string] $One, [string] $Other) {
+    $pattern = '^\d+(\.\d+){1,3}'
+    if ($One -notmatch $pattern) {
+        return $false
+    }
+    $first = [version] $Matches[0]
+    if ($Other -notmatch $pattern) {
+        return $false
+    }
+    $first -lt [version] $Matches[0]
+}
