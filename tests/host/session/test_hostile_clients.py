@@ -31,7 +31,7 @@ def test_agreeing_again_and_again_starts_one_timer(tcp_port: int) -> None:
             before = len(server.under_way())
             client.send((WITHDRAW + AGREE) * 2000 + b"done")
             received = b""
-            while not received.endswith(b"done"):
+            while b"done" not in received:
                 received += client.socket.recv(65536)
             assert len(server.under_way()) <= before + 1
         until(lambda: server.status()["client"] is None)
