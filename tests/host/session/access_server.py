@@ -167,6 +167,6 @@ class ComPortClient:
 
     def wait_closed(self) -> None:
         """Return when the server has closed the connection."""
-        with contextlib.suppress(ConnectionError):  # an answer to what it said last may come too late
+        with contextlib.suppress(BrokenPipeError):  # an answer to what it said last may come too late
             while self.receive():
                 pass
