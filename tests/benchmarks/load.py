@@ -141,7 +141,7 @@ def device() -> None:
 
 def server() -> None:
     """Be a TCP server that answers without delay; its port is printed."""
-    listening = socket.create_server(("127.0.0.1", 0), backlog=128)
+    listening = socket.create_server(("0.0.0.0", 0), backlog=128)
     print(listening.getsockname()[1], flush=True)
 
     def serve(connection: socket.socket) -> None:

@@ -144,7 +144,9 @@ def many_ports_section(bench: Bench, effort: Effort) -> Section:
     """One process with 64 ports against one with a single port."""
     server = int(bench.load("server").announced)
     one = bench.relay("one", {"one": {"tcpPort": server}})
-    many = bench.relay("many", {f"port{index}": {"tcpPort": server} for index in range(64)})
+    many = bench.relay(
+        "many", {f"port{index}": {"tcpPort": server, "host": f"127.0.0.{index + 1}"} for index in range(64)}
+    )
     loads = {
         "many": bench.application(many.link("port31")),
         "one": bench.application(one.link("one")),
@@ -179,7 +181,9 @@ def cpu_seconds(pid: int) -> float:
 def idle_section(bench: Bench, effort: Effort) -> Section:
     """What a relay costs that has nothing to do: 16 ports connected, each held open by nobody."""
     server = int(bench.load("server").announced)
-    relay = bench.relay("idle", {f"port{index}": {"tcpPort": server} for index in range(16)})
+    relay = bench.relay(
+        "idle", {f"port{index}": {"tcpPort": server, "host": f"127.0.0.{index + 1}"} for index in range(16)}
+    )
     time.sleep(2)  # what the start left to do is not idling
     before, start = cpu_seconds(relay.program.pid), time.monotonic()
     time.sleep(effort.idle)

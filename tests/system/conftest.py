@@ -136,6 +136,6 @@ def open_port(running: ExitStack) -> OpenPort:
 def echo_server(start_program: StartProgram) -> int:
     """The TCP port of socat, sending back what it is sent, to any number of clients."""
     port = free_port()
-    start_program("socat", f"TCP-LISTEN:{port},bind=127.0.0.1,fork,reuseaddr,backlog=128", "PIPE")
+    start_program("socat", f"TCP-LISTEN:{port},bind=0.0.0.0,fork,reuseaddr,backlog=128", "PIPE")
     wait_for(lambda: peers.listens(port), "socat to listen")
     return port

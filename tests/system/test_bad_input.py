@@ -80,8 +80,8 @@ def test_document_that_cannot_be_used(
         pytest.param({"bad": 7}, "bad", "bad", "an object", id="number for an entry"),
         pytest.param(
             {
-                "one": {"tcpPort": 9, "link": "ttyX"},
-                "two": {"tcpPort": 9, "link": "/dev/ttyX", "enabled": False},
+                "one": {"tcpPort": 9, "link": "ttyX", "connect": "onOpen"},
+                "two": {"tcpPort": 10, "link": "/dev/ttyX"},
             },
             "two",
             "two.link",
@@ -147,7 +147,7 @@ def test_fault_of_the_default_host_is_said_once(
 def test_link_that_is_somebody_elses_file(relay: Relay, good: dict[str, Any], open_port: OpenPort) -> None:
     file = Path(relay.link("ttyUSB0"))
     file.write_text("not ours")
-    relay.configure({"good": good, "ttyUSB0": {"tcpPort": good["tcpPort"]}})
+    relay.configure({"good": good, "ttyUSB0": good | {"host": "127.0.0.2"}})
     relay.wait(lambda: relay.status("ttyUSB0").get("lastError"), "the link's fault to be reported")
     assert relay.status("ttyUSB0")["lastError"]["code"] == "link"
     (complaint,) = complaints(relay.program.log)

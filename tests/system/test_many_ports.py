@@ -23,7 +23,9 @@ LAST_BLOCK = b"\xff" * BLOCK
 
 def test_64_ports_in_one_process(start_relay: StartRelay, echo_server: int, open_port: OpenPort) -> None:
     names = [f"port{number}" for number in range(64)]
-    relay = start_relay({name: {"tcpPort": echo_server} for name in names})
+    relay = start_relay(
+        {name: {"tcpPort": echo_server, "host": f"127.0.0.{number + 1}"} for number, name in enumerate(names)}
+    )
     for name in names:
         relay.wait_for_status(name, state="connected")
     assert relay.reported["portsConnected"] == relay.reported["portsTotal"] == 64
@@ -38,8 +40,8 @@ def test_64_ports_in_one_process(start_relay: StartRelay, echo_server: int, open
 def test_change_of_one_port_costs_the_others_no_byte(
     start_relay: StartRelay, echo_server: int, open_port: OpenPort
 ) -> None:
-    steady = {"tcpPort": echo_server}
-    relay = start_relay({"steady": steady, "changing": {"tcpPort": echo_server}})
+    steady, other = {"tcpPort": echo_server}, {"tcpPort": echo_server, "host": "127.0.0.2"}
+    relay = start_relay({"steady": steady, "changing": other})
     relay.wait_for_status("steady", state="connected")
     application = open_port(relay.link("steady"))
     stop = threading.Event()
@@ -71,8 +73,8 @@ def test_change_of_one_port_costs_the_others_no_byte(
         changes: list[tuple[dict[str, Any], dict[str, Any]]] = [
             ({"tcpPort": other_server.port}, {"state": "connected", "remoteAddress": other_server.address}),
             ({"tcpPort": other_server.port, "link": "ttyOther"}, {"link": relay.link("ttyOther")}),
-            ({"tcpPort": echo_server, "enabled": False}, {"state": "disabled"}),
-            ({"tcpPort": echo_server, "mode": "600"}, {"state": "connected", "link": relay.link("changing")}),
+            (other | {"enabled": False}, {"state": "disabled"}),
+            (other | {"mode": "600"}, {"state": "connected", "link": relay.link("changing")}),
             ({"tcpPort": "none"}, {"state": "connected", "configError": fault}),
         ]
         for change, expected in changes:

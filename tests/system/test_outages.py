@@ -189,7 +189,9 @@ def test_bytes_discarded_while_disconnected_are_counted(
 def test_killed_relay_leaves_nothing_that_the_next_start_does_not_clean(
     start_relay: StartRelay, echo_server: int, open_port: OpenPort
 ) -> None:
-    relay = start_relay({NAME: {"tcpPort": echo_server}, "gone": {"tcpPort": echo_server}})
+    relay = start_relay(
+        {NAME: {"tcpPort": echo_server}, "gone": {"tcpPort": echo_server, "host": "127.0.0.2"}}
+    )
     relay.wait_for_link("gone")
     not_ours = relay.links / "ttyUSB0"
     not_ours.symlink_to("/dev/null")

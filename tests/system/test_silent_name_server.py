@@ -43,7 +43,7 @@ def test_lookups_do_not_pile_up_nor_hold_up_the_end(
     configuration.write_text(f"nameserver {silent_name_server}\n")
     mount = f'mount --bind {configuration} /etc/resolv.conf && exec "$@"'
     relay = start_relay(
-        {f"port{number}": {"tcpPort": 5002, "host": "host.example"} for number in range(PORTS)},
+        {f"port{number}": {"tcpPort": 5002 + number, "host": "host.example"} for number in range(PORTS)},
         within=("unshare", "--mount", "sh", "-c", mount, "sh"),
     )
     for number in range(PORTS):

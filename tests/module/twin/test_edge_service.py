@@ -174,7 +174,7 @@ def test_relaying_goes_on_while_and_after(
         application.wait_for_more()
         fault.end(hub)
         hub.wait_connected(timeout=90)
-        hub.patch_desired({"serialPorts": {"b": {"tcpPort": echo.port}}})
+        hub.patch_desired({"serialPorts": {"b": {"tcpPort": echo.port, "host": "localhost"}}})
         patched = time.monotonic()
         module.wait_for_link("b")
         print(f"{time.monotonic() - patched:.3f} s from patch to link")
