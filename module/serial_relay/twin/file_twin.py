@@ -118,7 +118,10 @@ class FileTwin:
 
     async def _wait_for_change(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), _LOOK_INTERVAL)
+            # Not `asyncio.wait_for`, which in Python 3.11 swallows a cancellation that comes in the same turn of the loop
+            # as the event.
+            async with asyncio.timeout(_LOOK_INTERVAL):
+                await self._changed.wait()
         for _ in range(_MAX_SETTLING):
             if not self._changed.is_set():
                 break
