@@ -62,11 +62,14 @@ class DeviceData:
         if early:
             self._deliver(early)
 
-    def purge(self, now: float) -> None:
-        """Discard what was kept, and what comes from now on until `purge_answered` was called as often as this."""
+    def purge_early(self) -> None:
+        """Discard what is kept until the connection can be used."""
         if self.early:
             self._flushed(len(self.early))
             self.early = b""
+
+    def purge(self, now: float) -> None:
+        """Discard what comes from now on, until `purge_answered` was called as often as this."""
         if not self._purges or now >= self._discard_until:
             self._discard_until = now + _PURGE_TIMEOUT
         self._purges += 1

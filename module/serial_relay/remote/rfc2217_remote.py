@@ -196,6 +196,8 @@ class Rfc2217Remote:
 
     def purge(self, *, received: bool, transmitted: bool) -> None:
         """Let the host discard what it has from the device, or what it has for it."""
+        if received:
+            self._device_data.purge_early()
         if not self._codec.agreed or self._ended:
             return
         if received:

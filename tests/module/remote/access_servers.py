@@ -40,6 +40,8 @@ class ScriptedAccessServer:
         self.connections = 0
         self.port = 0
         self.echo = True
+        self.latency = 0.0
+        """Seconds that what the client sends is on its way."""
         self.ended = False
         self.modem = ModemState.CTS
         self._answer = answer or self.actual
@@ -55,7 +57,8 @@ class ScriptedAccessServer:
             )
         }
         self._client: socket.socket | None = None
-        self._codec = Connection(Role.ACCESS_SERVER)
+        self._codec = Connection(Role.ACCESS_SERVER, max_pending=100_000)
+        self._sending = asyncio.Lock()
         self._answering = asyncio.Event()
         self._answering.set()
 
@@ -63,11 +66,12 @@ class ScriptedAccessServer:
         loop = asyncio.get_running_loop()
         self.connections += 1
         self.ended = False
-        self._client, self._codec = client, Connection(Role.ACCESS_SERVER)
+        self._client, self._codec = client, Connection(Role.ACCESS_SERVER, max_pending=100_000)
         self._codec.start()
         try:
             await self._flush()
             while data := await loop.sock_recv(client, 4096):
+                await asyncio.sleep(self.latency)
                 for event in self._codec.receive_data(data):
                     self._act_on(event)
                 await self._answering.wait()
@@ -81,6 +85,12 @@ class ScriptedAccessServer:
         for command in commands:
             self._codec.send(command)
         await self._flush()
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes of the protocol, right or wrong."""
+        assert self._client is not None
+        async with self._sending:
+            await asyncio.get_running_loop().sock_sendall(self._client, data)
 
     async def send_data(self, data: bytes) -> None:
         self._codec.send_data(data)
@@ -131,5 +141,6 @@ class ScriptedAccessServer:
             self.events.append(event)
 
     async def _flush(self) -> None:
-        if self._client is not None and not self.ended:
-            await asyncio.get_running_loop().sock_sendall(self._client, self._codec.data_to_send())
+        async with self._sending:
+            if self._client is not None and not self.ended:
+                await asyncio.get_running_loop().sock_sendall(self._client, self._codec.data_to_send())

@@ -257,25 +257,6 @@ async def test_modem_lines_are_known_within_a_moment(ports: Ports) -> None:
         await until(lambda: ports.status.modem == relay_status.ModemState())
 
 
-async def test_setting_modem_lines_and_sending_a_break(ports: Ports) -> None:
-    async with relayed(ports) as host:
-
-        def controls() -> list[Control]:
-            return [command.value for command in host.events if isinstance(command, SetControl)][3:]
-
-        await ports.supervisor.set_modem_lines("a", dtr=False, rts=True)
-        await ports.supervisor.set_modem_lines("a", dtr=None, rts=False)
-        await ports.supervisor.send_break("a", 50)
-        await until(lambda: len(controls()) == 5)
-        assert controls() == [
-            Control.DTR_OFF,
-            Control.RTS_ON,
-            Control.RTS_OFF,
-            Control.BREAK_ON,
-            Control.BREAK_OFF,
-        ]
-
-
 async def test_no_lines_and_no_break_without_a_connection(ports: Ports) -> None:
     await ports.configure(tcp_port=1, **RFC2217)
     await ports.reaches(State.RETRYING)
