@@ -531,7 +531,7 @@ try {
     . Install-Program
     . Install-DataFolder
     . Install-NewConfig
-    Push-Undo -Message 'give back new reservations' -Step { Clear-Reservation -Keep $oldReservations }
+    Push-Undo -Message 'give back new reservations' -Step { Clear-Reservation -Keep $oldReservations -JustMade }
     $deferred = @(Add-Reservation -Port $tcpPorts)
     Push-Undo -Message 'bring the firewall rules back' -Step { Restore-FirewallRule -Before $oldRules }
     Sync-FirewallRule -Folder $folder -Port $tcpPorts -Before $oldRules

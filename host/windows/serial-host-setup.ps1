@@ -261,8 +261,10 @@ function Wait-ServerAnswer([string] $Folder, [string] $Version, [int[]] $Port) {
                 throw "The server that answers is version $($answer.version), not $Version."
             }
             $silent = @($answer.ports | Where-Object -FilterScript { @($_.listening).Count -eq 0 })
-            # The server binds its ports in its first second; after five it is known what it cannot have.
-            if ($silent.Count -eq 0 -or $attempt -ge 20) {
+            # Without its device a port does not listen. The others are bound in the first second; after ten it is known
+            # what the server cannot have.
+            $waiting = @($silent | Where-Object -FilterScript { $_.state -ne 'absent' })
+            if ($waiting.Count -eq 0 -or $attempt -ge 20) {
                 foreach ($one in $silent) {
                     if ($one.tcp_port) {
                         $owner = Get-PortOwner -Port $one.tcp_port

@@ -192,8 +192,8 @@ function Add-Reservation([int[]] $Port) {
 
 # Gives back the reservations that the installer made, those of the ports in Keep apart. One that is gone already, or
 # whose port another program uses by now, is only struck off the list. Throws if one could not be given back; it stays
-# on the list.
-function Clear-Reservation([int[]] $Keep) {
+# on the list. With -JustMade the way back gives back what this run has reserved, whoever uses the port.
+function Clear-Reservation([int[]] $Keep, [switch] $JustMade) {
     $own = @(Get-OwnReservation)
     $superfluous = @($own | Where-Object -FilterScript { $Keep -notcontains $_ })
     if ($superfluous.Count -eq 0) {
@@ -203,7 +203,7 @@ function Clear-Reservation([int[]] $Keep) {
     $failed = @()
     foreach ($number in $superfluous) {
         if (@($ranges | Where-Object -FilterScript { $_.First -eq $number -and $_.Last -eq $number }).Count -gt 0) {
-            $owner = Get-PortOwner -Port $number
+            $owner = if ($JustMade) { $null } else { Get-PortOwner -Port $number }
             if ($owner) {
                 Write-Trouble -Message "The reservation of TCP port $number stays, because $owner uses that port now."
             }

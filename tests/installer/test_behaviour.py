@@ -128,6 +128,14 @@ def test_a_port_that_is_taken_although_it_is_reserved_is_no_success(tmp_path: Pa
     assert "\\SerialHost" not in result["computer"]["tasks"]
 
 
+def test_a_port_that_is_taken_after_its_reservation_is_given_back(tmp_path: Path) -> None:
+    steal = "Set-Computer { $computer.thief = 5002; $computer.processes['77'] = @{ path = '/other'; line = 'x'; name = 'other.exe' } }\n"
+    result = play(tmp_path, LISTENER + steal + install("$onePort") + AFTER)
+    assert result["code"] == 1
+    assert "taken by other.exe (process 77)" in result["errors"][0]
+    assert result["computer"]["ranges"] == [[50000, 50059]]
+
+
 def test_a_server_that_ends_at_once_is_noticed_and_undone(tmp_path: Path) -> None:
     spoil = "Add-Content -LiteralPath (Join-Path $bundle 'runtime/python.exe') -Value ' ends at once'\n"
     whole = "foreach ($n in 'app/serial_host.txt', 'packages/serial.txt') { Add-Content -LiteralPath (Join-Path $bundle $n) -Value ' ends at once' }\n"
@@ -142,6 +150,7 @@ def test_a_com_port_that_is_not_there_is_not_called_running(tmp_path: Path) -> N
     assert result["code"] == 0
     assert "is installed and running" not in result["output"]
     assert "not everything is served yet" in result["output"]
+    assert len([call for call in result["calls"] if "status --json" in call]) == 1
     assert any(
         "COM9 is not there yet: COM9 does not exist. The server goes on trying." in w
         for w in result["warnings"]

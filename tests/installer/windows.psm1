@@ -284,7 +284,10 @@ function Start-Server([string] $Command, [string] $Arguments) {
         $id = $script:world.State.nextId
         $config = [regex]::Match($Arguments, '--config "([^"]+)"').Groups[1].Value
         try { $ports = @(Read-LightConfig $config) } catch { return $null }
-        foreach ($port in $ports) {
+        # Another program may be faster, after the reservation.
+        if ($script:world.State.ContainsKey('thief')) { $script:world.State.listeners["$($script:world.State.thief)"] = 77 }
+        # COM9 is never there, and a port without its device does not listen.
+        foreach ($port in $ports | Where-Object { $_.device -ne 'COM9' }) {
             if (-not $script:world.State.listeners.ContainsKey("$($port.port)")) { $script:world.State.listeners["$($port.port)"] = $id }
         }
         $said = @(foreach ($port in $ports) {
@@ -292,7 +295,7 @@ function Start-Server([string] $Command, [string] $Arguments) {
                 @{
                     name = $port.device; tcp_port = $port.port; state = $(if ($port.device -eq 'COM9') { 'absent' } else { 'open' }); protocol = 'raw'
                     last_error = $(if ($port.device -eq 'COM9') { 'COM9 does not exist' } else { $null })
-                    listening = @(if ($has) { "127.0.0.1:$($port.port)" }); not_listening = @(if (-not $has) { "127.0.0.1:$($port.port): address in use" })
+                    listening = @(if ($has) { "127.0.0.1:$($port.port)" }); not_listening = @(if (-not $has -and $port.device -ne 'COM9') { "127.0.0.1:$($port.port): address in use" })
                 }
             })
         $script:world.State.processes["$id"] = @{ path = $Command; line = "`"$Command`" $Arguments"; name = 'python.exe'; version = $version; ports = $said }
