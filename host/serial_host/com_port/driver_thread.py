@@ -7,17 +7,37 @@ the adapter hangs, and nobody but its own port is to wait for that.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
 PATIENCE_SECONDS = 0.05
-"""At most this long the event loop waits for a call, and once only: later calls fail at once until it has returned."""
+"""At most this long the event loop waits for a call, and once only: while that call lasts it waits for no further one."""
+
+MOST_ORDERS = 32
+"""Limit of the orders that wait for a call which lasts."""
 
 
 class DriverSlowError(Exception):
-    """The driver has not answered in time. The call goes on in its thread."""
+    """The driver has not answered in time. A call that has begun goes on in its thread."""
+
+
+class _Job:
+    """A call and what became of it."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.function = function
+        self.done = False
+        self.result: Any = None
+        self.error: Exception | None = None
+
+    def work(self) -> None:
+        try:
+            self.result = self.function()
+        except Exception as error:  # noqa: BLE001  # raised where the call was made
+            self.error = error
 
 
 class DriverThread:
@@ -27,53 +47,72 @@ class DriverThread:
         self._name = name
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._function: Callable[[], Any] | None = None
-        self._busy = self._ended = False
-        self._result: Any = None
-        self._error: Exception | None = None
+        self._jobs: deque[_Job] = deque()
+        """The call that is under way, and those that wait for it."""
+        self._ended = False
 
-    def call(self, function: Callable[[], Result]) -> Result:
+    def ask(self, function: Callable[[], Result]) -> Result:
         """Return what `function` returns, or raise what it raises.
 
         Raises:
-            DriverSlowError: it has not returned within `PATIENCE_SECONDS`, or an earlier call has not returned yet.
+            DriverSlowError: it has not returned within `PATIENCE_SECONDS`; or an earlier call has not returned yet, and
+                this one was not made.
             RuntimeError: the system has no further thread.
         """
         with self._changed:
-            if self._busy:
+            if self._jobs:
                 raise DriverSlowError("the driver has not answered an earlier call yet")
-            if self._thread is None:
-                thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-                thread.start()
-                self._thread = thread
-            self._function, self._busy = function, True
-            self._changed.notify_all()
-            if not self._changed.wait_for(lambda: not self._busy, PATIENCE_SECONDS):
+            job = self._begin(function)
+            if not self._changed.wait_for(lambda: job.done, PATIENCE_SECONDS):
                 raise DriverSlowError(f"the driver has not answered for {PATIENCE_SECONDS * 1000:.0f} ms")
-            result, error = self._result, self._error
-            self._result = self._error = None
-        if error is not None:
-            raise error
-        return result  # type: ignore[no-any-return]
+        if job.error is not None:
+            raise job.error
+        return job.result  # type: ignore[no-any-return]
+
+    def order(self, function: Callable[[], object]) -> None:
+        """Call `function`, after earlier calls and orders; with a slow driver it is called after this method returns.
+
+        It raises what `function` raises, unless the driver is slow.
+
+        Raises:
+            DriverSlowError: `MOST_ORDERS` wait already, and this one was not taken.
+            RuntimeError: the system has no further thread.
+        """
+        with self._changed:
+            if len(self._jobs) > MOST_ORDERS:
+                raise DriverSlowError("the driver has not answered an earlier call yet")
+            slow = bool(self._jobs)
+            job = self._begin(function)
+            if not slow:
+                self._changed.wait_for(lambda: job.done, PATIENCE_SECONDS)
+        if job.error is not None:
+            raise job.error
 
     def end(self) -> None:
-        """End the thread, after a call that is under way."""
+        """End the thread after the call that is under way; orders that wait for it are dropped."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
+    def _begin(self, function: Callable[[], Any]) -> _Job:
+        if self._thread is None:
+            thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            thread.start()
+            self._thread = thread
+        job = _Job(function)
+        self._jobs.append(job)
+        self._changed.notify_all()
+        return job
+
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._function is not None or self._ended)
-                function, self._function = self._function, None
-            if function is None:
-                return
-            result, error = None, None
-            try:
-                result = function()
-            except Exception as raised:  # noqa: BLE001  # raised where the call was made
-                error = raised
+                self._changed.wait_for(lambda: self._jobs or self._ended)
+                if self._ended:
+                    return
+                job = self._jobs[0]
+            job.work()
             with self._changed:
-                self._result, self._error, self._busy = result, error, False
+                job.done = True
+                self._jobs.popleft()
                 self._changed.notify_all()

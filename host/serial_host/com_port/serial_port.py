@@ -137,7 +137,7 @@ class SerialComPort:
 
     def _unsent_waiting(self, before: int) -> int:
         try:
-            return self._calls.call(self._driver.unsent_waiting)
+            return self._calls.ask(self._driver.unsent_waiting)
         except DriverSlowError:
             return max(1, before - self._pump.unsent)
 
@@ -156,31 +156,31 @@ class SerialComPort:
 
     def set_dtr(self, on: bool) -> None:  # noqa: FBT001
         with self._translated_errors("cannot drive DTR"), _absent_line_ignored():
-            self._calls.call(lambda: setattr(self._serial, "dtr", on))
+            self._calls.order(lambda: setattr(self._serial, "dtr", on))
 
     def set_rts(self, on: bool) -> None:  # noqa: FBT001
         with self._translated_errors("cannot drive RTS"), _absent_line_ignored():
-            self._calls.call(lambda: setattr(self._serial, "rts", on))
+            self._calls.order(lambda: setattr(self._serial, "rts", on))
 
     def set_break(self, on: bool) -> None:  # noqa: FBT001
         with self._translated_errors("cannot send a break"):
-            self._calls.call(lambda: setattr(self._serial, "break_condition", on))
+            self._calls.order(lambda: setattr(self._serial, "break_condition", on))
 
     def modem_lines(self) -> ModemLines:
         with self._translated_errors("cannot read the modem lines"):
             with contextlib.suppress(DriverSlowError):
-                self._modem_lines = self._calls.call(self._driver.modem_lines)
+                self._modem_lines = self._calls.ask(self._driver.modem_lines)
             return self._modem_lines
 
     def line_errors(self) -> LineErrors:
         with self._translated_errors("cannot read the error counts"):
             with contextlib.suppress(DriverSlowError):
-                self._line_errors = self._calls.call(self._driver.line_errors)
+                self._line_errors = self._calls.ask(self._driver.line_errors)
             return self._line_errors
 
     def discard_received(self) -> int:
         with self._translated_errors("cannot purge"):
-            return self._pump.discard_received(lambda: self._calls.call(self._purge_received))
+            return self._pump.discard_received(lambda: self._calls.ask(self._purge_received))
 
     def _purge_received(self) -> int:
         waiting = self._driver.received_waiting()
@@ -190,7 +190,7 @@ class SerialComPort:
     def discard_unsent(self) -> int:
         with self._translated_errors("cannot purge"):
             # The pump comes first, or it would fill the buffer of the driver again at once.
-            return self._pump.discard_unsent() + self._calls.call(self._purge_unsent)
+            return self._pump.discard_unsent() + self._calls.ask(self._purge_unsent)
 
     def _purge_unsent(self) -> int:
         waiting = self._driver.unsent_waiting()
