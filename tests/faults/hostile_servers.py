@@ -122,7 +122,7 @@ class HostileServer:
         self.port = free_port()
         self.accepted = 0
         """Connections since the last change."""
-        self._manner: Manner = accept_and_close
+        self._manner: Manner = wait_for_the_end
         self._listening = socket.create_server(("127.0.0.1", self.port))
         self._clients: list[socket.socket] = []
         self._lock = threading.Lock()
@@ -167,4 +167,4 @@ class HostileServer:
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
         self._thread.join()
-        self.change(accept_and_close)
+        self.change(wait_for_the_end)

@@ -20,6 +20,7 @@ from tests.faults import application, hostile_clients, hostile_servers
 from tests.faults.lines import Line
 from tests.faults.stage import HOSTILE, PROTOCOLS, Stage
 from tests.system.processes import PATIENCE, Program
+from tests.system.stack import Relay
 
 
 class Spoils(Enum):
@@ -64,9 +65,7 @@ def _long_cut(stage: Stage, _line: Line, _random: Random) -> None:
     assert stage.network is not None
     stage.network.cut()
     try:
-        stage.wait(
-            lambda: all(stage.state(line) == "retrying" for line in stage.lines), "the cut to be noticed"
-        )
+        stage.wait_until_no_line_is_connected()
     finally:
         stage.network.mend()
 
@@ -153,7 +152,7 @@ def _hostile_server(manner: hostile_servers.Manner) -> Happen:
             )
             time.sleep(random.uniform(0.5, 2))
         for server in stage.servers.values():
-            server.change(hostile_servers.accept_and_close)
+            server.change(hostile_servers.wait_for_the_end)
 
     return happen
 
@@ -178,6 +177,25 @@ def _served(attack: Callable[[hostile_clients.Address, str | None], None]) -> Ha
         attack((stage.address, stage.tcp_ports["spare"]), None)
 
     return happen
+
+
+def _probes(stage: Stage, line: Line, random: Random) -> None:
+    for _ in range(3):
+        hostile_clients.probe((stage.address, stage.tcp_ports[line.name]), None)
+        time.sleep(random.uniform(0.5, 1))
+
+
+def _second_relay(stage: Stage, line: Line, random: Random) -> None:
+    """Let another module want the port: with RFC 2217, the two replace each other now and then."""
+    directory = stage.directory / "second relay"
+    directory.mkdir(exist_ok=True)
+    second = Relay(directory, {line.name: stage.module_ports[line.name]})
+    try:
+        second.start()
+        second.wait(lambda: second.status(line.name).get("lastError"), "the second relay to be turned away")
+        time.sleep(random.uniform(0, 2))
+    finally:
+        second.close()
 
 
 # Hostile applications.
@@ -309,7 +327,9 @@ KINDS = (
     ),
     Kind("turned away client: flapping", Spoils.NOTHING, _turned_away(hostile_clients.flapping)),
     Kind("turned away client: garbage", Spoils.NOTHING, _turned_away(hostile_clients.telnet_garbage)),
+    Kind("second relay at the same port", Spoils.LINE, _second_relay, weight=1),
     Kind("turned away client: probe", Spoils.NOTHING, _turned_away(hostile_clients.probe)),
+    Kind("probes from the module's address", Spoils.NOTHING, _probes),
     *(
         Kind(f"client: {attack.__name__.replace('_', ' ')}", Spoils.NOTHING, _served(attack), weight=1)
         for attack in (

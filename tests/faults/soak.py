@@ -5,9 +5,11 @@ Everything that is at random follows the seed. What the machine adds (which byte
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 from tests.faults.judge import Cost, Judge
@@ -18,7 +20,7 @@ LINES = 6
 """Three of each protocol."""
 
 MORE_MEMORY = 32_000_000
-"""Bytes that a process may have gained at the end: its allocator keeps what a storm needed once."""
+"""Bytes that the most that a process ever had may have grown by."""
 
 MORE_DESCRIPTORS = 4
 """That a process may have gained at the end, as a connection may just be between two states."""
@@ -73,13 +75,13 @@ def soak(seconds: float, seed: int, say: Callable[[str], None]) -> Outcome:
         kinds = [kind for kind in KINDS if stage.network is not None or not kind.needs_network]
         turns = _turns(kinds, random)
         judge = Judge(stage)
-        _look_at_the_programs(stage, outcome)
+        look_at_the_programs(stage, outcome)
         try:
             while time.monotonic() - began < seconds:
                 _one_fault(next(turns), random, stage, judge, outcome, say)
-            _look_at_the_end(stage, outcome)
+            look_at_the_end(stage, outcome)
         except (AssertionError, OSError) as error:
-            outcome.violations.append(f"the soak ended early: {error}")
+            outcome.violations.append(f"the soak ended early: {str(error).splitlines()[0]}")
         outcome.violations += _tracebacks(stage.logs)
         for end in (end for line in stage.lines for end in line.ends):
             arrived = end.receiver.arrived
@@ -88,9 +90,11 @@ def soak(seconds: float, seed: int, say: Callable[[str], None]) -> Outcome:
             outcome.reordered += arrived.reordered
             outcome.foreign += arrived.foreign
         if outcome.violations:
-            say(stage.logs[-20_000:])
+            logs = Path(tempfile.gettempdir()) / f"faults-{seed}.log"
+            logs.write_text(stage.logs, encoding="utf-8")
+            say(f"the logs of both programs: {logs}")
     outcome.seconds = time.monotonic() - began
-    outcome.violations += (what for life in outcome.lives for what in _leaks(life))
+    outcome.violations += (what for life in outcome.lives for what in leaks(life))
     return outcome
 
 
@@ -121,10 +125,11 @@ def _one_fault(
     outcome.violations += cost.violations
     for violation in cost.violations:
         say(f"fault {outcome.faults}: {violation}")
-    _look_at_the_programs(stage, outcome)
+    look_at_the_programs(stage, outcome)
 
 
-def _look_at_the_programs(stage: Stage, outcome: Outcome) -> None:
+def look_at_the_programs(stage: Stage, outcome: Outcome) -> None:
+    """Note what the programs have now."""
     for name, footprint in stage.footprints().items():
         lives = [life for life in outcome.lives if life.program == name]
         if lives and lives[-1].before.pid == footprint.pid:
@@ -134,9 +139,10 @@ def _look_at_the_programs(stage: Stage, outcome: Outcome) -> None:
             outcome.lives.append(Life(name, footprint, footprint))
 
 
-def _look_at_the_end(stage: Stage, outcome: Outcome) -> None:
+def look_at_the_end(stage: Stage, outcome: Outcome) -> None:
+    """Note what the programs have and do when nothing happens any more."""
     time.sleep(2)  # what a fault left to be ended has its time
-    _look_at_the_programs(stage, outcome)
+    look_at_the_programs(stage, outcome)
     before = {name: footprint.processor_seconds for name, footprint in stage.footprints().items()}
     time.sleep(3)
     for name, footprint in stage.footprints().items():
@@ -154,7 +160,8 @@ def _tracebacks(logs: str) -> list[str]:
     ]
 
 
-def _leaks(life: Life) -> Iterator[str]:
+def leaks(life: Life) -> Iterator[str]:
+    """Say of what a process has too much more than before."""
     for what, before, after, more in (
         ("bytes of memory", life.before.memory, life.after.memory, MORE_MEMORY),
         ("descriptors", life.before.descriptors, life.after.descriptors, MORE_DESCRIPTORS),

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ class Footprint:
 
     pid: int
     memory: int
-    """Bytes that are resident."""
+    """Bytes that were resident when it was most."""
     descriptors: int
     threads: int
     processor_seconds: float
@@ -85,7 +86,7 @@ class Footprint:
         fields = dict(
             line.split(":", 1) for line in Path(f"/proc/{program.pid}/status").read_text().splitlines()
         )
-        memory = int(fields["VmRSS"].split()[0]) * 1024
+        memory = int(fields["VmHWM"].split()[0]) * 1024
         usage = Path(f"/proc/{program.pid}/stat").read_text().rpartition(")")[2].split()
         seconds = (int(usage[11]) + int(usage[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime, proc(5)
         return cls(program.pid, memory, program.descriptors, int(fields["Threads"]), seconds)
@@ -172,7 +173,13 @@ class Stage:
         self.module = Relay(directory, {}, within)
         self._running.callback(self.module.close)
         self.configure_module()
+        self._start_module()
+
+    def _start_module(self) -> None:
         self.module.start()
+        self.module.wait(
+            lambda: self.module.reported.get("portsTotal") == len(self.module_ports), "the module to start"
+        )
 
     @property
     def module_ports(self) -> dict[str, dict[str, Any]]:
@@ -197,15 +204,29 @@ class Stage:
 
     # What a fault may wait for.
 
-    def state(self, line: Line) -> object:
-        """Return where the module says that a port stands."""
-        return self.module.status(line.name).get("state")
+    @property
+    def connected(self) -> set[str]:
+        """The names of the lines that the module relays now; its reported properties may be older."""
+        return {
+            sample.labels["port"]
+            for sample in self.module.samples()
+            if sample.name == "serial_relay_port_connected" and sample.value
+        }
 
     def wait_until_connected(self, timeout: float = 2 * PATIENCE) -> None:
         """Wait until the module relays every line."""
-        self.module.wait(
-            lambda: all(self.state(line) == "connected" for line in self.lines), "every line", timeout
-        )
+        names = {line.name for line in self.lines}
+        self.module.wait(lambda: self._seldom() and names <= self.connected, "every line", timeout)
+
+    def _seldom(self) -> bool:
+        """Wait a moment, so that looking does not disturb what is looked at."""
+        time.sleep(0.05)
+        return True
+
+    def wait_until_no_line_is_connected(self) -> None:
+        """Wait until the module has noticed that all connections are dead."""
+        names = {line.name for line in self.lines}
+        self.module.wait(lambda: self._seldom() and not names & self.connected, "the loss of all connections")
 
     def wait(self, condition: Callable[[], object], what: str) -> None:
         """Wait as long as a fault may take."""
@@ -226,10 +247,7 @@ class Stage:
                 line.application.wanted = False
         (self.module.program.kill if kill else self.module.stop)()
         yield
-        self.module.start()
-        self.module.wait(
-            lambda: self.module.reported.get("portsTotal") == len(self.module_ports), "the module to start"
-        )
+        self._start_module()
         with self.traffic.lock:
             for line in self.lines:
                 line.application.wanted = True

@@ -29,7 +29,7 @@ def _lines(outcome: Outcome) -> Iterator[str]:
     )
     yield f"{lost} bytes lost, {counted} counted, {lost - counted} uncounted"
     yield ""
-    yield f"{'longest life':14}{'faults':>8}{'memory (MB)':>18}{'descriptors':>14}{'threads':>12}{'idle CPU':>10}"
+    yield f"{'longest life':14}{'faults':>8}{'peak memory (MB)':>18}{'descriptors':>14}{'threads':>12}{'idle CPU':>10}"
     for program in ("module", "host"):
         lives = [life for life in outcome.lives if life.program == program]
         for life in sorted(lives, key=lambda life: life.faults)[-1:]:

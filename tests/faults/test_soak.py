@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from tests.faults.judge import Cost
-from tests.faults.soak import Life, Outcome, _leaks, soak
-from tests.faults.stage import Footprint
+from tests.faults.kinds import KINDS
+from tests.faults.soak import Life, Outcome, leaks, look_at_the_end, look_at_the_programs, soak
+from tests.faults.stage import Footprint, Stage
 from tests.faults.table import table
 
 SEED = 9
@@ -21,6 +24,20 @@ def test_thirty_seconds_of_faults() -> None:
     assert (outcome.duplicates, outcome.reordered, outcome.foreign) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("peers", ["client: ", "turned away client: ", "server: "])
+def test_storms_leave_nothing_that_takes_memory_or_time(peers: str) -> None:
+    outcome = Outcome(SEED)
+    with Stage(2) as stage:
+        look_at_the_programs(stage, outcome)
+        for kind in KINDS:
+            if kind.name.startswith(peers):
+                kind.happen(stage, stage.lines[1], random.Random(SEED))
+        look_at_the_end(stage, outcome)
+        print(outcome)
+        assert not outcome.violations
+        assert not [what for life in outcome.lives for what in leaks(life)]
+
+
 @pytest.mark.parametrize(
     ("after", "what"),
     [
@@ -31,8 +48,8 @@ def test_thirty_seconds_of_faults() -> None:
 )
 def test_leak_is_a_violation(after: Footprint, what: str) -> None:
     before = Footprint(1, 30_000_000, 20, 3, 0.0)
-    assert not list(_leaks(Life("host", before, before, 5)))
-    (violation,) = _leaks(Life("host", before, after, 5))
+    assert not list(leaks(Life("host", before, before, 5)))
+    (violation,) = leaks(Life("host", before, after, 5))
     assert what in violation
 
 
