@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import select
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -136,6 +137,8 @@ class HostileServer:
             clients = list(self._clients)
         for client in clients:
             with suppress(OSError):
+                # With a reset, as what was sent and not read would keep an orderly end from the module.
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 client.shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
