@@ -10,6 +10,7 @@ import asyncio
 import ctypes
 import os
 import struct
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,8 @@ class Inotify:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._callbacks: dict[int, Callback] = {}
+        self._waiting: deque[tuple[int, int, str]] = deque()
+        """Events that are read and not yet called back for: descriptor, mask and name."""
         self._fd = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
         loop.add_reader(self._fd, self._readable)
 
@@ -71,17 +74,44 @@ class Inotify:
         self._loop.remove_reader(self._fd)
         os.close(self._fd)
 
+    def forget_events(self, descriptor: int) -> None:
+        """Drop the events of a watch that have not been called back for, those of this very moment too.
+
+        This does what ending the watch and beginning it again would do, but needs no right to read what is watched.
+        """
+        while self._read_events():
+            pass
+        self._waiting = deque(
+            event for event in self._waiting if event[0] != descriptor or event[1] & IN_IGNORED
+        )
+        if self._waiting:
+            self._loop.call_soon(self._call_back)
+
     def _readable(self) -> None:
+        if not self._waiting:
+            self._read_events()
+        self._call_back()
+
+    def _read_events(self) -> bool:
+        """Add what can be read at once to the events that wait; return False if that is nothing."""
         try:
             events = os.read(self._fd, _READ_SIZE)
         except BlockingIOError:
-            return
+            return False
         offset = 0
         while offset < len(events):
             descriptor, mask, _cookie, length = _EVENT.unpack_from(events, offset)
             offset += _EVENT.size
             name = os.fsdecode(events[offset : offset + length].rstrip(b"\0"))
             offset += length
+            self._waiting.append((descriptor, mask, name))
+        return True
+
+    def _call_back(self) -> None:
+        for _ in range(_READ_SIZE // _EVENT.size):
+            if not self._waiting:
+                return
+            descriptor, mask, name = self._waiting.popleft()
             if mask & IN_Q_OVERFLOW:
                 for watching in tuple(self._callbacks.values()):
                     watching(0, "")
@@ -90,6 +120,7 @@ class Inotify:
                 if mask & IN_IGNORED:
                     del self._callbacks[descriptor]
                 callback(mask, name)
+        self._loop.call_soon(self._call_back)
 
 
 def _checked(result: int, what: str) -> int:

@@ -162,12 +162,12 @@ class PtyPair:
     def discard_unread(self) -> int:
         """Discard what no application has read, and return the number of bytes.
 
-        This needs the slave for a moment, without the watch, which would take it for an application's. So the caller has
-        to look at `hung_up` afterwards.
+        This needs the slave for a moment, whose events are forgotten, because they look like an application's. So the
+        caller has to look at `hung_up` afterwards.
         """
-        self._unwatch()
         unread = self.channel.drop_unwritten() + self._read_slave()
-        self._watch = self._watches.watch(self.slave, _TOUCHES, self._slave_touched)
+        if self._watch is not None:
+            self._watches.forget_events(self._watch)
         self._users = 0 if self.hung_up else 1
         return unread
 

@@ -32,6 +32,42 @@ async def test_an_ended_watch_is_silent_and_others_go_on(tmp_path: Path, watches
     assert seen.empty()
 
 
+async def test_forgotten_events_are_not_called_back_for_and_those_of_others_are(
+    tmp_path: Path, watches: Inotify
+) -> None:
+    seen: asyncio.Queue[str] = asyncio.Queue()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    first, _second = (
+        watches.watch(tmp_path / name, inotify.IN_CLOSE_WRITE, lambda _, file: seen.put_nowait(file))
+        for name in ("a", "b")
+    )
+    for number in range(1000):
+        (tmp_path / "a" / f"a{number}").write_text("")
+        (tmp_path / "b" / f"b{number}").write_text("")
+    watches.forget_events(first)
+    (tmp_path / "a" / "later").write_text("")
+    assert {await seen.get() for _ in range(1001)} == {"later", *(f"b{number}" for number in range(1000))}
+    assert seen.empty()
+
+
+async def test_events_may_be_forgotten_while_they_are_called_back_for(
+    tmp_path: Path, watches: Inotify
+) -> None:
+    seen: asyncio.Queue[str] = asyncio.Queue()
+
+    def look(_mask: int, name: str) -> None:
+        seen.put_nowait(name)
+        watches.forget_events(descriptor)
+
+    descriptor = watches.watch(tmp_path, inotify.IN_CLOSE_WRITE, look)
+    for name in ("first", "second", "third"):
+        (tmp_path / name).write_text("")
+    assert await seen.get() == "first"
+    (tmp_path / "later").write_text("")
+    assert await seen.get() == "later"
+
+
 async def test_a_removed_path_ends_its_watch_with_a_call(tmp_path: Path, watches: Inotify) -> None:
     path = tmp_path / "file"
     path.write_text("")
