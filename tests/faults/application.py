@@ -5,10 +5,25 @@ It prints a line when it has done its worst.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 import termios
 import time
+from contextlib import suppress
+
+
+def exclusive(port: int) -> None:
+    """Forbid others to open the port, as .NET, screen and libserialport do."""
+    fcntl.ioctl(port, termios.TIOCEXCL)
+
+
+def stopped_output(port: int) -> None:
+    """Stop the output, and leave bytes behind it."""
+    termios.tcflow(port, termios.TCOOFF)
+    os.set_blocking(port, False)
+    with suppress(BlockingIOError):
+        os.write(port, bytes(100))
 
 
 def a_terminals_settings(port: int) -> None:
@@ -40,6 +55,8 @@ def open_and_close(port: int) -> None:
 
 
 MANNERS = (
+    exclusive,
+    stopped_output,
     a_terminals_settings,
     writing,
     never_reading,

@@ -304,6 +304,9 @@ def _without_disk(stage: Stage, _line: Line, random: Random) -> None:
         time.sleep(random.uniform(0.5, 2))
 
 
+INEXACT = (application.exclusive, application.a_terminals_settings)
+"""A locked port keeps the relay out too, so that nobody can count what was left unread, and a terminal eats bytes."""
+
 KINDS = (
     Kind("short cut without FIN", Spoils.NOTHING, _short_cut, needs_network=True),
     Kind("long cut without FIN", Spoils.EVERYTHING, _long_cut, needs_network=True, weight=1),
@@ -345,7 +348,7 @@ KINDS = (
             f"application: {manner.__name__.replace('_', ' ')}",
             Spoils.BYTES,
             _hostile_application(manner.__name__),
-            exact=manner is not application.a_terminals_settings,
+            exact=manner not in INEXACT,
         )
         for manner in application.MANNERS
     ),
