@@ -293,14 +293,22 @@ def test_a_second_client_is_refused(
     assert relay.status("scale")["connects"] == 1
 
 
-def test_a_client_that_restarted_replaces_its_dead_self(device: Device, start_host: StartHost) -> None:
+def test_a_living_client_keeps_the_port_and_the_next_one_gets_it(
+    device: Device, start_host: StartHost
+) -> None:
     host = start_host()
-    with host.connect() as dead, host.connect() as restarted:
+    with host.connect() as client:
+        client.sendall(b"it is me")
+        assert device.read(8) == b"it is me"
+        with host.connect() as probe:
+            assert is_closed(probe)
+        client.sendall(b"still here")
+        assert device.read(10) == b"still here"
+    with host.connect() as restarted:
         restarted.sendall(b"it is me again")
         assert device.read(14) == b"it is me again"
         device.write(b"welcome")
         assert restarted.recv(64) == b"welcome"
-        assert is_closed(dead)
 
 
 def test_stop_ends_it_cleanly(

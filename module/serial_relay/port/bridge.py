@@ -16,6 +16,7 @@ from serial_relay.port.gate import OF_THE_CONNECTION, Gate, Reason
 from serial_relay.port.held_bytes import HeldBytes
 from serial_relay.port.record import Record
 from serial_relay.remote.connection import Remote, RemoteError
+from serial_relay.remote.raw import RawRemote
 from serial_relay.remote.rfc2217_remote import Rfc2217Remote
 from serial_relay.status import NotSupportedError
 from serial_relay.virtual_port.termios_map import ApplicationLine, wanted_line
@@ -166,6 +167,8 @@ class Bridge:
 
     def application_opened(self) -> None:
         """See `VirtualPortEvents`."""
+        if isinstance(self._remote, RawRemote):
+            self._remote.deliver_first_bytes()
         self._status.application_open = True
         if not self._usable and not self.first_attempt.running:
             self.first_attempt.begin(self._loop.time())

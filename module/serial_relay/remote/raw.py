@@ -61,6 +61,11 @@ class RawRemote:
         self._timer.cancel()
         self._events.remote_lost(error.with_last_words(self._first_bytes))
 
+    def deliver_first_bytes(self) -> None:
+        """Deliver the first bytes now: the application that is about to come must not get what came before it."""
+        if self._first_bytes:
+            self._deliver_first_bytes()
+
     def _deliver_first_bytes(self) -> None:
         self._timer.cancel()
         self._stream.deliver_to(self._events.device_data)
