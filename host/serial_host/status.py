@@ -79,5 +79,5 @@ class PortStatus:
             self.state, self.since = state, time.time()
 
     def as_json(self) -> dict[str, Any]:
-        """Give all fields under their names."""
+        """Return all fields under their names."""
         return dataclasses.asdict(self)

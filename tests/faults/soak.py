@@ -99,7 +99,7 @@ def soak(seconds: float, seed: int, say: Callable[[str], None]) -> Outcome:
 
 
 def _turns(kinds: list[Kind], random: Random) -> Iterator[Kind]:
-    """Give all kinds in a random order, each as often as it weighs, and again."""
+    """Return all kinds in a random order, each as often as it weighs, and again."""
     while True:
         order = [kind for kind in kinds for _ in range(kind.weight)]
         random.shuffle(order)

@@ -6,7 +6,7 @@ from rfc2217.telnet import Data, Item, Negotiation, Option, Subnegotiation, Teln
 
 
 def decode(stream: bytes, max_subnegotiation: int) -> tuple[list[Item], bool]:
-    """Give the items of a stream (each data byte one item) and whether the stream broke the protocol."""
+    """Return the items of a stream (each data byte one item) and whether the stream broke the protocol."""
     items: list[Item] = []
     octets = iter(stream)
     try:

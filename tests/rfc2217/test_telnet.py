@@ -50,7 +50,7 @@ def joined(items: list[Item]) -> list[Item]:
 
 
 def decode(*chunks: bytes, bound: int = BOUND) -> tuple[list[Item], bool]:
-    """Give the items of a stream in chunks, and whether it broke the protocol."""
+    """Return the items of a stream in chunks, and whether it broke the protocol."""
     decoder, items = Decoder(bound), []
     try:
         for chunk in chunks:

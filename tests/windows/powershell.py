@@ -95,7 +95,7 @@ class Script:
         return [_command(node) for node in self.nodes("command")]
 
     def functions(self) -> dict[str, list[str]]:
-        """Give the script's own functions and their parameters."""
+        """Return the script's own functions and their parameters."""
         found = {}
         for node in self.nodes("function_statement"):
             name = next(_text(child) for child in node.children if child.type == "function_name")
@@ -103,7 +103,7 @@ class Script:
         return found
 
     def parameters(self) -> list[str]:
-        """Give the parameters of the script itself."""
+        """Return the parameters of the script itself."""
         [*block] = [child for child in self.root.children if child.type == "param_block"]
         return [_text(child).lstrip("$") for node in block for child in _parameters(node)]
 
@@ -121,13 +121,13 @@ class Script:
         return {name for name in used if name not in assigned | AUTOMATIC and not name.startswith("env:")}
 
     def value(self, variable: str) -> str:
-        """Give the expression that VARIABLE is first set to."""
+        """Return the expression that VARIABLE is first set to."""
         found = re.search(rf"^\s*\${variable} = (.+)$", self.source, re.MULTILINE)
         assert found, variable
         return found[1]
 
     def help_of(self, function: str | None = None) -> str:
-        """Give the comment-based help of a function, or of the script."""
+        """Return the comment-based help of a function, or of the script."""
         source = self.source
         if function is not None:
             source = source[source.index(f"function {function} ") :]

@@ -175,7 +175,7 @@ def has_connected(relay: Relay, times: int) -> bool:
 
 
 def is_closed(client: socket.socket) -> bool:
-    """Tell whether the server ended the connection: wait for that.
+    """Return whether the server ended the connection: wait for that.
 
     Windows' proactor event loop shuts a connection down before it closes it, so the end may come as FIN where Linux
     sends RST.

@@ -88,7 +88,7 @@ class Wine:
         (self.prefix / "dosdevices" / name).unlink(missing_ok=True)
 
     def windows_path(self, path: Path) -> str:
-        r"""Give the path by which Windows programs know a file of this machine, Z:\..."""
+        r"""Return the path by which Windows programs know a file of this machine, Z:\..."""
         return "Z:" + str(path.resolve()).replace("/", "\\")
 
     def end_all(self) -> None:

@@ -285,7 +285,7 @@ def _refuse_twice(port: PortConfig, others: Sequence[PortConfig], place: str) ->
 
 
 def same_name(device: str, *, windows: bool = sys.platform == "win32") -> str:
-    r"""Give the one spelling for all names of a COM port: `\\.\com3` and `COM3`, or a link and what it names."""
+    r"""Return the one spelling for all names of a COM port: `\\.\com3` and `COM3`, or a link and what it names."""
     if windows:
         return ntpath.normcase(device).removeprefix("\\\\.\\").upper()
     return os.path.realpath(device)

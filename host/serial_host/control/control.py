@@ -65,12 +65,12 @@ async def serve(commands: Commands) -> None:
 
 
 def running() -> list[int]:
-    """Give the process ids of the servers whose channels this user can see."""
+    """Return the process ids of the servers whose channels this user can see."""
     return channel.running()
 
 
 def is_running(pid: int) -> bool:
-    """Tell whether this server's channel is there."""
+    """Return whether this server's channel is there."""
     return channel.is_running(pid)
 
 

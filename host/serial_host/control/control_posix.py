@@ -22,7 +22,7 @@ _NAME = re.compile(r"serial-host-(\d+)\.sock")
 
 
 def directory() -> Path:
-    """Give the directory of the sockets: below `XDG_RUNTIME_DIR`, else /run for root, else the temporary directory."""
+    """Return the directory of the sockets: below `XDG_RUNTIME_DIR`, else /run for root, else the temporary directory."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime:
         return Path(runtime) / "serial-host"
@@ -61,7 +61,7 @@ def _own(path: Path) -> None:
 
 
 def running() -> list[int]:
-    """Give the process ids that have a socket; what a killed server left is removed."""
+    """Return the process ids that have a socket; what a killed server left is removed."""
     found = []
     with contextlib.suppress(FileNotFoundError):
         for path in sorted(directory().iterdir()):
@@ -74,7 +74,7 @@ def running() -> list[int]:
 
 
 def is_running(pid: int) -> bool:
-    """Tell whether this process has a socket that answers."""
+    """Return whether this process has a socket that answers."""
     return _answers(_path(pid))
 
 

@@ -102,7 +102,7 @@ async def serve(answer: Callable[[bytes], bytes], request_size: int) -> None:
 
 
 def _security_attributes() -> _SecurityAttributes:
-    """Give the structure for `_ACCESS`; its descriptor is never freed, as there is one for each process."""
+    """Return the structure for `_ACCESS`; its descriptor is never freed, as there is one for each process."""
     descriptor = ctypes.c_void_p()
     if not _convert_descriptor(_ACCESS, _SDDL_REVISION_1, ctypes.byref(descriptor), None):
         raise ctypes.WinError(ctypes.get_last_error())
@@ -110,13 +110,13 @@ def _security_attributes() -> _SecurityAttributes:
 
 
 def running() -> list[int]:
-    """Give the process ids that have a pipe."""
+    """Return the process ids that have a pipe."""
     matches = (_NAME.fullmatch(name) for name in os.listdir(_PREFIX))  # noqa: PTH208  # no path: pathlib normalises it
     return sorted(int(match[1]) for match in matches if match)
 
 
 def is_running(pid: int) -> bool:
-    """Tell whether this process has a pipe."""
+    """Return whether this process has a pipe."""
     try:
         _winapi.WaitNamedPipe(_path(pid), 1)
     except FileNotFoundError:

@@ -309,7 +309,7 @@ class PortServer:
     # What `status` asks.
 
     def status(self) -> PortStatus:
-        """Give the present status; it changes under the caller."""
+        """Return the present status; it changes under the caller."""
         if self._port is not None:
             self._count_overruns(self._port, final=False)
             self._status.unsent = self._port.unsent

@@ -44,7 +44,7 @@ _FLOW_CONTROL_NUMBERS = {flow_control: number for number, flow_control in _FLOW_
 
 
 def wanted_line(line: LineSettings, command: LineCommand) -> LineSettings:
-    """Give `line` as the client wants it; unchanged where the command only asks or means nothing that a port can do."""
+    """Return `line` as the client wants it; unchanged where the command only asks or means nothing that a port can do."""
     match command:
         case rfc2217.SetBaudRate(rate) if rate:
             return replace(line, baud_rate=rate)
@@ -81,7 +81,7 @@ def line_answer(line: LineSettings, command: LineCommand) -> LineCommand:
 
 
 def modem_state(lines: ModemLines, before: ModemLines) -> ModemState:
-    """Give the lines, and what changed since `before`."""
+    """Return the lines, and what changed since `before`."""
     state = ModemState(0)
     for now, then, line, changed in (
         (lines.cts, before.cts, ModemState.CTS, ModemState.CTS_CHANGED),
@@ -98,7 +98,7 @@ def modem_state(lines: ModemLines, before: ModemLines) -> ModemState:
 
 
 def modem_notification(lines: ModemLines, before: ModemLines, mask: ModemState) -> NotifyModemState | None:
-    """Give what to tell a client that asked for `mask`; None if nothing of it changed."""
+    """Return what to tell a client that asked for `mask`; None if nothing of it changed."""
     state = modem_state(lines, before)
     ringing = ModemState.RI if lines.ri and not before.ri else ModemState(0)
     changed = state & (
@@ -120,7 +120,7 @@ _CHANGE_BITS = {
 
 
 def line_state(errors: LineErrors, before: LineErrors) -> LineState:
-    """Give the errors that were met since `before`."""
+    """Return the errors that were met since `before`."""
     state = LineState(0)
     for now, then, bit in (
         (errors.overrun, before.overrun, LineState.OVERRUN_ERROR),
@@ -134,6 +134,6 @@ def line_state(errors: LineErrors, before: LineErrors) -> LineState:
 
 
 def line_notification(errors: LineErrors, before: LineErrors, mask: LineState) -> NotifyLineState | None:
-    """Give what to tell a client that asked for `mask`; None if nothing of it happened."""
+    """Return what to tell a client that asked for `mask`; None if nothing of it happened."""
     state = line_state(errors, before) & mask
     return NotifyLineState(state) if state else None

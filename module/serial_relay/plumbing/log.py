@@ -45,7 +45,7 @@ _TALKATIVE = ("azure", "paho", "urllib3", "asyncio")
 
 
 def known_level(value: str) -> str:
-    """Give the level as a key of `LEVELS`, whatever its case.
+    """Return the level as a key of `LEVELS`, whatever its case.
 
     Raises:
         ValueError: there is no such level.
@@ -59,7 +59,7 @@ class RuntimeFormatter(logging.Formatter):
     """Formats a record, its traceback included, as one line; control characters stand escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the line without its end."""
+        """Return the line without its end."""
         severity, level = next(
             (number, name) for least, number, name in _SEVERITIES if record.levelno >= least
         )

@@ -40,7 +40,7 @@ _under_way: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Futur
 
 
 async def lookup(host: str, query: Query = query) -> Sequence[Found]:
-    """Give the addresses that the name has now; who asks while a lookup of it is under way shares its answer.
+    """Return the addresses that the name has now; who asks while a lookup of it is under way shares its answer.
 
     Cancelling it leaves the lookup to end by itself.
 

@@ -35,7 +35,7 @@ class HeldBytes:
         return before - self._held
 
     def take(self) -> list[bytes]:
-        """Give all pieces, oldest first, and keep none."""
+        """Return all pieces, oldest first, and keep none."""
         pieces = [data for _deadline, data in self._pieces]
         self._pieces.clear()
         self._held = 0

@@ -80,7 +80,7 @@ class PortCollector(Collector):
         self._version = version
 
     def collect(self) -> Iterable[Metric]:
-        """Give all metrics of this moment."""
+        """Return all metrics of this moment."""
         statuses = self._statuses()
         yield InfoMetricFamily("serial_relay", "The program", {"version": self._version})
         yield _gauge(

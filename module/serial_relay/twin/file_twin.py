@@ -109,7 +109,7 @@ class FileTwin:
         self._failing = False
 
     async def _read(self) -> dict[str, Any] | str:
-        """Give the document, or say what is wrong with it."""
+        """Return the document, or say what is wrong with it."""
         result = await asyncio.to_thread(_read, self._desired_path)
         if isinstance(result, str):
             await asyncio.sleep(_SETTLE_UNREADABLE)

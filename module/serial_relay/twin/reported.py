@@ -91,7 +91,7 @@ class ModuleFacts:
 
 
 def render(facts: ModuleFacts, statuses: Mapping[str, PortStatus]) -> dict[str, Any]:
-    """Give the whole reported section; keys without a value are left out.
+    """Return the whole reported section; keys without a value are left out.
 
     `status` is `unconfigured` if there is no port, `ok` if every enabled port is connected or idle, `down` if none is,
     and otherwise `degraded`.
@@ -144,7 +144,7 @@ def fit(section: Document, limit: int = MAX_SECTION_BYTES) -> tuple[dict[str, An
 
 
 def merge_patch(held: Document, wanted: Document) -> dict[str, Any]:
-    """Give the smallest patch (RFC 7396) that makes `wanted` of `held`; empty when they are equal."""
+    """Return the smallest patch (RFC 7396) that makes `wanted` of `held`; empty when they are equal."""
     patch: dict[str, Any] = {key: None for key in held if key not in wanted}
     for key, value in wanted.items():
         before = held.get(key)
@@ -157,7 +157,7 @@ def merge_patch(held: Document, wanted: Document) -> dict[str, Any]:
 
 
 def apply_merge_patch(held: Document, patch: Document) -> dict[str, Any]:
-    """Give what a patch (RFC 7396) makes of a held document."""
+    """Return what a patch (RFC 7396) makes of a held document."""
     merged = dict(held)
     for key, value in patch.items():
         if value is None:
@@ -187,7 +187,7 @@ def unknown_section(ports: Iterable[str]) -> dict[str, Any]:
 
 
 def _full_size(section: Document) -> int:
-    """Give the bytes of `merge_patch(unknown_section(…), section)` without making that."""
+    """Return the bytes of `merge_patch(unknown_section(…), section)` without making that."""
     nulls = sum(map(_null_size, _MODULE_KEYS - section.keys()))
     for port in section["serialPorts"].values():
         nulls += sum(map(_null_size, PORT_KEYS.keys() - port.keys()))

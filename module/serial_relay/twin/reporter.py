@@ -125,7 +125,7 @@ class Reporter:
         return max(due, self._not_before, now)
 
     def patch(self, statuses: Mapping[str, PortStatus], now: float) -> dict[str, Any] | None:
-        """Give the patch to send now, if any; its sending is answered with `accepted` or `failed`."""
+        """Return the patch to send now, if any; its sending is answered with `accepted` or `failed`."""
         if (due := self.next_due(now)) is None or due > now:
             return None
         section = self._fitted(statuses)
@@ -205,7 +205,7 @@ class _TokenBucket:
         self._at = -math.inf
 
     def wait(self, now: float, tokens: float) -> float:
-        """Give the seconds until there are as many tokens, 0 when there are."""
+        """Return the seconds until there are as many tokens, 0 when there are."""
         self._level = (
             min(BURST, self._level + (now - self._at) * PER_HOUR / 3600) if self._at > -math.inf else BURST
         )

@@ -102,7 +102,7 @@ class ApplicationLine:
 
 
 def application_line(attributes: Termios) -> ApplicationLine:
-    """Give the line settings that an application's termios asks for."""
+    """Return the line settings that an application's termios asks for."""
     if attributes.cflag & termios.CRTSCTS:
         flow_control: Literal["none", "rtsCts", "xonXoff"] = "rtsCts"
     elif attributes.iflag & termios.IXON:
@@ -117,7 +117,7 @@ def application_line(attributes: Termios) -> ApplicationLine:
 
 
 def wanted_line(configured: LineSettings, application: ApplicationLine | None) -> LineSettings:
-    """Give what the real port shall have: what is configured, and the application's where nothing is.
+    """Return what the real port shall have: what is configured, and the application's where nothing is.
 
     What neither says is None: the real port keeps it.
     """
