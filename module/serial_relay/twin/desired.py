@@ -64,7 +64,16 @@ def parse(
     faults += [remark for remark in remarks.faults if remark.path != "serialPorts"]
     ports: dict[str, PortConfig] = {}
     port_faults: dict[str, ConfigFault] = {}
-    if entries is None:
+    nested = entries.get("serialPorts") if isinstance(entries, Mapping) else None
+    if isinstance(nested, Mapping) and "tcpPort" not in nested:
+        faults.append(
+            ConfigFault(
+                "serialPorts.serialPorts",
+                "at the top level of the desired properties: a whole section was pasted below `serialPorts`",
+            )
+        )
+        ports.update(last_good)
+    elif entries is None:
         faults += _misplaced(document)
         if not faults:
             return None

@@ -387,6 +387,7 @@ def test_nothing_stops_a_port_whose_entry_stands(before: dict[str, Any], after: 
         ({"properties.desired": {"serialPorts": {}}}, "properties.desired.serialPorts", "at the top level"),
         ({"properties.desired.serialPorts": {}}, "properties.desired.serialPorts", "at the top level"),
         ({"serial_relay": {"properties.desired": {"serialPorts": {}}}}, "serial_relay.properties.desired.serialPorts", "at the top level"),
+        ({"serialPorts": {"host": HOST, "serialPorts": {"a": {"tcpPort": 1}}}}, "serialPorts.serialPorts", "at the top level"),
         ({"host": HOST, "ttyVirtS0": {"tcpPort": 5002}}, "ttyVirtS0", "below the key `serialPorts`"),
     ],
 )  # fmt: skip
