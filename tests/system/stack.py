@@ -25,7 +25,7 @@ Port = Mapping[str, Any]
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Return the file its new content in one step, as a careful editor does."""
+    """Replace the content of the file in one step, as a careful editor does."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

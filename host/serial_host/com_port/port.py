@@ -111,7 +111,7 @@ class ComPort(Protocol):
         """Discard all bytes that were not sent to the device yet; return their number. Raises `ComPortError`."""
 
     async def close(self) -> None:
-        """Return the port back to the operating system. Unsent bytes are lost. Never raises, but may last as long as the driver."""
+        """Give the port back to the operating system. Unsent bytes are lost. Never raises, but may last as long as the driver."""
 
 
 OpenComPort = Callable[[ComPortEvents], Awaitable[ComPort]]

@@ -54,7 +54,7 @@ class _Call(Generic[Result]):
             self.future.set_result(result)
 
     def cancelled(self) -> None:
-        """Return away a result that came in the same turn of the event loop as the cancellation."""
+        """Hand a result that came in the same turn of the event loop as the cancellation to `unwanted`."""
         if not self.future.cancelled() and self.future.done() and self.future.exception() is None:
             self._give_away(self.future.result())
 

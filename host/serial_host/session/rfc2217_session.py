@@ -441,7 +441,7 @@ class Rfc2217Session(Session):
             self._owner.purged(self, from_device=self._port.discard_received())
 
     async def _restore(self, port: ComPort) -> None:
-        """Return a port that is there (again) the client's settings, then tell the client that it is there."""
+        """Apply the client's settings to a port that is there (again), then tell the client that it is there."""
         try:
             if port is not self._present or not await self._port.attach(port):
                 return

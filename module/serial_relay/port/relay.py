@@ -131,7 +131,7 @@ class Relay:
                 await self._retry_after(error)
 
     async def _connect(self, config: PortConfig, lost: asyncio.Future[RemoteError | None]) -> None:
-        """Return the bridge a connection that can be used, unless it is `lost` before."""
+        """Hand the bridge a connection that can be used, unless it is `lost` before."""
         connection, address = await connect(self._loop, config.host, config.tcp_port)
         if config.protocol is Protocol.RAW:
             self._bridge.add_remote(RawRemote(self._loop, connection, address, self._bridge))

@@ -94,7 +94,7 @@ class Requests:
         self._conclude(request, answer)
 
     def end(self) -> None:
-        """Return up all requests: the connection is over."""
+        """Give up all requests: the connection is over."""
         self.ended = True
         requests = [*self._sent, *self._waiting.values()]
         self._sent.clear()
@@ -122,7 +122,7 @@ class Requests:
         )
 
     def _give_up(self) -> None:
-        """Return up what was sent before a question for the baud rate that is answered now."""
+        """Give up what was sent before a question for the baud rate that is answered now."""
         for request in list(self._sent):
             if request.baud_rates_before < self._baud_rates_answered and not isinstance(
                 request.command, SetBaudRate

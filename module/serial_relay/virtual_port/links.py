@@ -86,7 +86,7 @@ class LinkDirectory:
             self._remove(name)
 
     def close(self) -> None:
-        """Return the directory up; it is removed when it is empty."""
+        """Release the directory; it is removed if it is empty."""
         os.close(self._lock)
         with contextlib.suppress(OSError):  # not empty: somebody keeps files there
             self._ours.rmdir()

@@ -41,7 +41,7 @@ class VirtualPort(Protocol):
         """The node that the link leads to; it is another one after an application has closed the port."""
 
     def set_owner(self, uid: int, gid: int, mode: int) -> None:
-        """Return the node its owner, group and mode; what the system refuses is a warning, not an error."""
+        """Set the owner, the group and the mode of the node; what the system refuses is a warning, not an error."""
 
     def write(self, data: bytes) -> None:
         """Hand bytes of the device to the application; only while one has the port open."""

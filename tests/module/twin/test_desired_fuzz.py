@@ -132,7 +132,7 @@ names = st.text(string.ascii_letters + string.digits + "_", min_size=1, max_size
 def with_servers_of_their_own(
     drawn: dict[str, tuple[dict[str, Any], set[str]]],
 ) -> dict[str, tuple[dict[str, Any], set[str]]]:
-    """Return each name a TCP port of its own, since two entries with one server and port are a fault of the second."""
+    """Assign a TCP port of its own to each name, since two entries with one server and port are a fault of the second."""
     for name, (entry, faulty) in drawn.items():
         if "tcpPort" not in faulty:
             entry["tcpPort"] = 1 + zlib.crc32(name.encode()) % 65535
