@@ -61,24 +61,10 @@ def parse(
     entries = document.get("serialPorts")
     remarks = Remarks()
     top, faults = read_top(document, remarks)
-    faults += [remark for remark in remarks.faults if remark.path != "serialPorts"]
+    faults += remarks.faults
     ports: dict[str, PortConfig] = {}
     port_faults: dict[str, ConfigFault] = {}
-    nested = entries.get("serialPorts") if isinstance(entries, Mapping) else None
-    if isinstance(nested, Mapping) and "tcpPort" not in nested:
-        faults.append(
-            ConfigFault(
-                "serialPorts.serialPorts",
-                "at the top level of the desired properties: a whole section was pasted below `serialPorts`",
-            )
-        )
-        ports.update(last_good)
-    elif entries is None:
-        faults += _misplaced(document)
-        if not faults:
-            return None
-        ports.update(last_good)
-    elif isinstance(entries, Mapping):
+    if isinstance(entries, Mapping) and not _is_section(entries):
         valid: dict[str, PortConfig] = {}
         for name, entry in _within_limit(entries, last_good, port_faults, faults):
             path = f"serialPorts.{name}"
@@ -92,9 +78,9 @@ def parse(
             if name not in port_faults and (mistake := remarks.fault_below(f"serialPorts.{name}")):
                 port_faults[name] = mistake
     else:
-        faults.append(
-            ConfigFault("serialPorts", f"an object with an entry for each port, not {shown(entries)}")
-        )
+        faults += _misplaced(document)
+        if not faults:
+            return None
         ports.update(last_good)
     return Desired(
         version=_version(document),
@@ -122,8 +108,22 @@ def _version(document: Mapping[str, Any]) -> int | None:
     return version if isinstance(version, int) and not isinstance(version, bool) else None
 
 
+def _is_section(entries: Mapping[str, Any]) -> bool:
+    """Return whether this is a whole desired section, pasted where the entries should stand."""
+    below = entries.get("serialPorts")
+    return isinstance(below, Mapping) and "tcpPort" not in below
+
+
 def _misplaced(document: Mapping[str, Any]) -> list[ConfigFault]:
-    """Say where `serialPorts` was found instead of at the top, or an entry outside of it."""
+    """Say what stands in the place of the entries: nothing usable, or `serialPorts` or an entry in a wrong place."""
+    ports = document.get("serialPorts")
+    if isinstance(ports, Mapping):
+        expected = (
+            "at the top level of the desired properties: a whole section was pasted below `serialPorts`"
+        )
+        return [ConfigFault("serialPorts.serialPorts", expected)]
+    if ports is not None:
+        return [ConfigFault("serialPorts", f"an object with an entry for each port, not {shown(ports)}")]
     entries = [key for key, value in document.items() if isinstance(value, Mapping) and "tcpPort" in value]
     if entries:
         return [ConfigFault(escaped(key), "below the key `serialPorts`") for key in entries[:MAX_LISTED]]

@@ -68,7 +68,7 @@ class PairOwner(Protocol):
 
 
 class PtyPair:
-    """A master and its slave's node; made raw, without echo, and with the line settings of an earlier pair."""
+    """A master and its slave's node; made raw and without echo. `inherit` gives it the line settings of another pair."""
 
     def __init__(
         self,
@@ -76,7 +76,6 @@ class PtyPair:
         watches: Inotify,
         owner: PairOwner,
         events: VirtualPortEvents,
-        line: Termios | None,
     ) -> None:
         """Make the pair.
 
@@ -104,7 +103,7 @@ class PtyPair:
             (number,) = _INT.unpack(fcntl.ioctl(self._master, _TIOCGPTN, _INT.pack(0)))
             self.slave = Path(f"/dev/pts/{number}")
             """The slave's node, `/dev/pts/N`."""
-            write_termios(self._master, unused(line))
+            write_termios(self._master, unused(None))
             os.close(self._open_slave())  # a master hangs up only after the first close
             self._poll = select.poll()
             self._poll.register(self._master, 0)

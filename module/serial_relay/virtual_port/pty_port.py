@@ -259,7 +259,7 @@ class PtyPort:
                 self._warn(self.slave, f"cannot make another pty: {error.strerror or error}")
 
     def _make_pair(self) -> PtyPair:
-        pair = PtyPair(self._loop, self._watches, self, self._events, None)
+        pair = PtyPair(self._loop, self._watches, self, self._events)
         self._give_to_owner(pair.slave)
         return pair
 
