@@ -28,7 +28,7 @@ IN_Q_OVERFLOW = 0x4000
 IN_IGNORED = 0x8000
 
 _EVENT = struct.Struct("iIII")  # struct inotify_event without its name
-_READ_SIZE = 4096
+_READ_SIZE = 1024
 """Bytes of events that are read at once: a storm of them costs other ports at most some milliseconds a turn."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
