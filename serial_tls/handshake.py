@@ -1,0 +1,76 @@
+"""The handshake over a socket of asyncio, within a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import TYPE_CHECKING
+
+from serial_tls.errors import Reason, TlsError
+
+if TYPE_CHECKING:  # who only knows the name needs no OpenSSL
+    from serial_tls.session import Session
+
+TIMEOUT = 5.0
+"""Seconds for a whole handshake."""
+
+_LAST_WORDS = 1.0
+"""Seconds, at most, that a peer has to read why it was refused."""
+
+_NOT_WITHOUT_TLS = b"\x15\x03\x03\0\2\2\x46"
+"""The alert `protocol_version`, which tells a peer of ours that sent no TLS what is missing (`looks_like_alert`)."""
+
+_SIZE = 4096
+"""Bytes read at once."""
+
+
+async def shake_hands(connection: socket.socket, session: Session) -> None:
+    """Do the handshake over a connected socket that does not block; the caller closes it, whatever happens.
+
+    Bytes of the peer that follow the handshake are kept in the session.
+
+    Raises:
+        TlsError: it failed. The peer has been told why, if TLS has words for it.
+        OSError: the connection failed.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            while not session.shake_hands():
+                await _send(loop, connection, session)
+                if data := await loop.sock_recv(connection, _SIZE):
+                    session.receive(data)
+                else:
+                    session.refuse(Reason.CLOSED)
+            await _send(loop, connection, session)
+    except TimeoutError:
+        raise TlsError(Reason.TIMED_OUT, "", session.peer_fingerprint) from None
+    except TlsError as error:
+        words = session.output() or (_NOT_WITHOUT_TLS if error.reason is Reason.NOT_TLS else b"")
+        with contextlib.suppress(OSError, TimeoutError):
+            await say_last_words(connection, words)
+        raise
+
+
+async def say_last_words(connection: socket.socket, words: bytes) -> None:
+    """Send something and wait until the peer has closed the connection, or a second.
+
+    A connection that is closed while something of the peer is unread is reset, and with it goes what was sent before.
+
+    Raises:
+        OSError, TimeoutError: the peer does not want to hear it.
+    """
+    if not words:
+        return
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(_LAST_WORDS):
+        await loop.sock_sendall(connection, words)
+        connection.shutdown(socket.SHUT_WR)
+        while await loop.sock_recv(connection, _SIZE):
+            pass
+
+
+async def _send(loop: asyncio.AbstractEventLoop, connection: socket.socket, session: Session) -> None:
+    if output := session.output():
+        await loop.sock_sendall(connection, output)

@@ -1,0 +1,197 @@
+"""One TLS connection without input and output: what comes from the peer goes in, what goes to the peer comes out.
+
+    receive(bytes of the peer)      then read() until it returns nothing; then output() may have something to send
+    write(bytes for the peer)       returns what to send
+    shake_hands()                   after each receive() until it returns True
+
+Not here: sockets, time, and what happens when a connection fails; `TlsError` ends a session.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from socket import MSG_PEEK
+from typing import NoReturn
+
+from OpenSSL import SSL
+
+from serial_tls.errors import Reason, TlsError, from_openssl
+
+_CHUNK = 32768
+
+_OF_A_RECORD = 256
+"""More than the bytes of a record that are not its data (RFC 8446, section 5.2)."""
+
+_HANDSHAKE = 0x16
+_ALERT = 0x15
+"""RFC 8446, section 5.1: the content types with which a server and a client may begin."""
+
+
+class Role(Enum):
+    """Which end this is."""
+
+    CLIENT = auto()
+    SERVER = auto()
+
+
+class Session:
+    """One connection; `Endpoint.session` makes it."""
+
+    def __init__(self, context: SSL.Context, role: Role, server_name: str | None) -> None:
+        self._role = role
+        self._connection = SSL.Connection(context, None)
+        self._connection.set_app_data(self)
+        if role is Role.CLIENT:
+            self._connection.set_connect_state()
+            if server_name is not None:
+                self._connection.set_tlsext_host_name(server_name.encode("ascii"))
+        else:
+            self._connection.set_accept_state()
+        self._began = False
+        self._records = 0
+        """Whole records that were received and not read; too many where some held no data, never too few."""
+        self._header = b""
+        self._missing = 0
+        """The beginning of the next record's header, or else the bytes that the record under way lacks."""
+        self.ended = False
+        """Whether the peer has said that it sends no more."""
+        self.peer_fingerprint: str | None = None
+        """From the moment at which the peer shows its certificate; it has shown that it has the key once hands are shaken."""
+        self.refusal: TlsError | None = None
+        """Why the certificate was refused; set while hands are shaken."""
+
+    @property
+    def version(self) -> str:
+        """The version of TLS, `TLSv1.3`; from the end of the handshake."""
+        return self._connection.get_protocol_version_name()
+
+    def receive(self, data: bytes | memoryview) -> None:
+        """Take bytes of the peer, which are not empty.
+
+        Raises:
+            TlsError: these are the first bytes, and no TLS.
+        """
+        if not self._began:
+            self._began = True
+            kinds = (_HANDSHAKE, _ALERT) if self._role is Role.CLIENT else (_HANDSHAKE,)
+            if data[0] not in kinds:
+                raise TlsError(Reason.NOT_TLS, bytes(data[:100]).decode("ascii", "backslashreplace"))
+        self._count_records(data)
+        self._connection.bio_write(data)
+
+    @property
+    def more(self) -> bool:
+        """Whether another `read` may return something; to learn from it that there is nothing costs most."""
+        return self._records > 0
+
+    def _count_records(self, data: bytes | memoryview) -> None:
+        """Follow the headers of records: content type, version, and the length in two bytes (RFC 8446, section 5.1)."""
+        position, size = 0, len(data)
+        if not self._missing and not self._header and size == 5 + int.from_bytes(data[3:5], "big"):
+            self._records += 1  # one whole record, as nearly always
+            return
+        while position < size:
+            if not self._missing:
+                part = bytes(data[position : position + 5 - len(self._header)])
+                self._header += part
+                position += len(part)
+                if len(self._header) < 5:
+                    return
+                self._missing, self._header = int.from_bytes(self._header[3:5], "big"), b""
+            taken = min(self._missing, size - position)
+            self._missing -= taken
+            position += taken
+            if not self._missing:
+                self._records += 1
+
+    def refuse(self, reason: Reason) -> NoReturn:
+        """Raise a `TlsError` with what is known of the peer."""
+        raise TlsError(reason, "", self.peer_fingerprint)
+
+    def shake_hands(self) -> bool:
+        """Go on with the handshake; return whether it is over. Send `output` also when this raises.
+
+        Raises:
+            TlsError: the peer was refused, or refuses.
+        """
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            return False
+        except SSL.Error as error:
+            raise self._explain(error) from None
+        return True
+
+    def read(self, size: int) -> bytes:
+        """Return bytes that the peer has sent, at most `size`; nothing when there are none now, or `ended`.
+
+        Raises:
+            TlsError: the connection is broken, or the peer refuses. What was read before is good.
+        """
+        try:
+            data = self._connection.recv(size)
+        except SSL.WantReadError:
+            self._records = 0
+            return b""
+        except SSL.ZeroReturnError:
+            self.ended = True
+            return b""
+        except SSL.Error as error:
+            raise self._explain(error) from None
+        if len(data) < size or not self._connection.pending():
+            self._records -= 1
+        return data
+
+    def peek(self, size: int) -> bytes:
+        """Return what `read` would return, and leave it to be read.
+
+        Raises:
+            TlsError: as `read` does.
+        """
+        try:
+            return self._connection.recv(size, MSG_PEEK)
+        except (SSL.WantReadError, SSL.ZeroReturnError):
+            return b""
+        except SSL.Error as error:
+            raise self._explain(error) from None
+
+    def write(self, data: bytes | memoryview) -> bytes:
+        """Return what to send so that the peer reads `data`, which is not empty.
+
+        Raises:
+            TlsError: the connection is broken.
+        """
+        try:
+            sent = self._connection.send(data)
+            while sent < len(data):  # a record holds 16 KB
+                sent += self._connection.send(data[sent:])
+        except SSL.Error as error:
+            raise self._explain(error) from None
+        return self.output(len(data) + _OF_A_RECORD)
+
+    def output(self, expected: int = _CHUNK) -> bytes:
+        """Return what is to be sent now, often nothing. It is fastest if it is less than what is `expected`, in bytes."""
+        parts: list[bytes] = []
+        while True:
+            try:
+                part = self._connection.bio_read(expected)
+            except SSL.Error:  # WantReadError: it is empty
+                return b"".join(parts)
+            if len(part) < expected:
+                return b"".join([*parts, part]) if parts else part
+            parts.append(part)
+
+    def close(self) -> bytes:
+        """Return what to send so that the peer learns that nothing more comes; never raises."""
+        try:
+            self._connection.shutdown()
+        except SSL.Error:  # in the middle of a handshake, or after a failure
+            return b""
+        return self.output()
+
+    def _explain(self, error: SSL.Error) -> TlsError:
+        if self.refusal is not None:
+            return self.refusal
+        explained = from_openssl(error.args[0] if error.args else "")
+        explained.fingerprint = explained.fingerprint or self.peer_fingerprint
+        return explained

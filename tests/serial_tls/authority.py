@@ -1,0 +1,74 @@
+"""Certificates for tests: an authority, and what it issues, with any dates and names."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from serial_tls.identity import Identity
+
+
+class TestAuthority:
+    """A certificate authority that forgets its key with the test."""
+
+    __test__ = False
+
+    def __init__(self, name: str = "test authority") -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        now = datetime.now(UTC)
+        self.certificate = (
+            x509.CertificateBuilder()
+            .subject_name(self._name)
+            .issuer_name(self._name)
+            .public_key(self._key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=365))
+            .not_valid_after(now + timedelta(days=365))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+
+    @property
+    def pem(self) -> str:
+        return self.certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
+
+    def issue(self, *names: x509.GeneralName, begin: float = -1, end: float = 1) -> Identity:
+        """Issue a certificate for some names that is valid from BEGIN to END, in days from now."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issued")]))
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + timedelta(days=begin))
+            .not_valid_after(now + timedelta(days=end))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
+            )
+        )
+        if names:
+            certificate = certificate.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        return Identity((certificate.sign(self._key, hashes.SHA256()),), key)
+
+
+def pem_of(identity: Identity) -> tuple[str, str]:
+    """Return the certificates and the key of an identity as PEM."""
+    chain = b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in identity.chain)
+    key = identity.key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return chain.decode("ascii"), key.decode("ascii")
+
+
+def module_name(device: str, module: str) -> x509.GeneralName:
+    """The name that IoT Edge gives a module's certificate."""
+    return x509.UniformResourceIdentifier(f"URI: azureiot://hub.example/devices/{device}/modules/{module}")

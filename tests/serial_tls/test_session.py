@@ -1,0 +1,291 @@
+"""Real handshakes between two sessions in memory, and each refusal at each end."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import pytest
+from cryptography import x509
+from OpenSSL import SSL
+
+from serial_tls.endpoint import Authority, Endpoint, Pins, Trust
+from serial_tls.errors import Reason, TlsError
+from serial_tls.identity import Identity, make_identity
+from serial_tls.names import wrong_host, wrong_module
+from serial_tls.records import looks_like_alert, looks_like_client_hello
+from serial_tls.session import Role, Session
+from tests.serial_tls.authority import TestAuthority, module_name
+
+CLIENT, SERVER = make_identity("client"), make_identity("server")
+
+
+def pins(*identities: Identity) -> Pins:
+    return Pins({identity.fingerprint for identity in identities}.__contains__)
+
+
+def end(role: Role, identity: Identity, trust: Trust) -> Endpoint:
+    return Endpoint(role, identity, trust)
+
+
+class Pair:
+    """A client and a server that exchange all they have to say; what ends them is kept."""
+
+    def __init__(self, client: Session, server: Session) -> None:
+        self.sessions = {Role.CLIENT: client, Role.SERVER: server}
+        self.errors: dict[Role, TlsError] = {}
+        self.done = dict.fromkeys(Role, False)
+        self.received = dict.fromkeys(Role, b"")
+
+    def run(self) -> None:
+        moved = True
+        while moved:
+            moved = False
+            for role, other in ((Role.CLIENT, Role.SERVER), (Role.SERVER, Role.CLIENT)):
+                self._step(role)
+                if output := self.sessions[role].output():
+                    moved = True
+                    if other not in self.errors:
+                        self._receive(other, output)
+
+    def _receive(self, role: Role, data: bytes) -> None:
+        try:
+            self.sessions[role].receive(data)
+        except TlsError as error:
+            self.errors[role] = error
+
+    def _step(self, role: Role) -> None:
+        session = self.sessions[role]
+        if role in self.errors:
+            return
+        try:
+            if not self.done[role]:
+                self.done[role] = session.shake_hands()
+            if self.done[role]:
+                while data := session.read(4096):
+                    self.received[role] += data
+        except TlsError as error:
+            self.errors[role] = error
+
+
+def shaken(client: Endpoint, server: Endpoint) -> Pair:
+    pair = Pair(client.session(), server.session())
+    pair.run()
+    return pair
+
+
+def good() -> Pair:
+    pair = shaken(end(Role.CLIENT, CLIENT, pins(SERVER)), end(Role.SERVER, SERVER, pins(CLIENT)))
+    assert not pair.errors
+    return pair
+
+
+def test_two_that_know_each_other_talk_by_tls_1_3() -> None:
+    pair = good()
+    client, server = pair.sessions[Role.CLIENT], pair.sessions[Role.SERVER]
+    assert client.version == server.version == "TLSv1.3"
+    assert client.peer_fingerprint == SERVER.fingerprint
+    assert server.peer_fingerprint == CLIENT.fingerprint
+    server.receive(client.write(b"to the device"))
+    client.receive(server.write(bytes(range(256)) * 200))
+    pair.run()
+    assert pair.received == {Role.SERVER: b"to the device", Role.CLIENT: bytes(range(256)) * 200}
+
+
+def test_what_is_read_in_small_pieces_waits_in_the_session() -> None:
+    pair = good()
+    client, server = pair.sessions[Role.CLIENT], pair.sessions[Role.SERVER]
+    server.receive(client.write(b"0123456789"))
+    assert [server.read(4), server.read(4), server.read(4), server.read(4)] == [b"0123", b"4567", b"89", b""]
+
+
+def test_an_end_is_told() -> None:
+    pair = good()
+    client, server = pair.sessions[Role.CLIENT], pair.sessions[Role.SERVER]
+    server.receive(client.write(b"last") + client.close())
+    assert (server.read(99), server.ended) == (b"last", False)
+    assert (server.read(99), server.ended) == (b"", True)
+
+
+def test_changed_bytes_end_the_connection_at_both_ends() -> None:
+    pair = good()
+    record = bytearray(pair.sessions[Role.CLIENT].write(b"9600 8N1"))
+    record[-1] ^= 1
+    pair.sessions[Role.SERVER].receive(bytes(record))
+    pair.run()
+    assert pair.errors[Role.SERVER].reason is Reason.BROKEN
+    assert pair.errors[Role.CLIENT].reason is Reason.REFUSED
+    assert pair.received == {Role.SERVER: b"", Role.CLIENT: b""}
+
+
+def test_a_client_that_is_not_known_is_refused_and_both_learn_it() -> None:
+    pair = shaken(
+        end(Role.CLIENT, make_identity("other"), pins(SERVER)), end(Role.SERVER, SERVER, pins(CLIENT))
+    )
+    assert pair.errors[Role.SERVER].reason is Reason.UNKNOWN_PIN
+    assert pair.errors[Role.SERVER].fingerprint == pair.sessions[Role.SERVER].peer_fingerprint
+    assert pair.errors[Role.CLIENT].reason is Reason.REFUSED_UNKNOWN
+
+
+def test_a_server_that_is_not_known_is_refused_and_both_learn_it() -> None:
+    pair = shaken(end(Role.CLIENT, CLIENT, pins()), end(Role.SERVER, SERVER, Pins(lambda _: True)))
+    assert pair.errors[Role.CLIENT].reason is Reason.UNKNOWN_PIN
+    assert pair.errors[Role.CLIENT].fingerprint == SERVER.fingerprint
+    assert pair.errors[Role.SERVER].reason is Reason.REFUSED_UNKNOWN
+
+
+AUTHORITY, OTHER_AUTHORITY = TestAuthority(), TestAuthority("other authority")
+HOST = x509.IPAddress(ip_address("172.18.240.1"))
+MODULE = module_name("device", "relay")
+
+
+def by_authority(client: Identity, server: Identity, host: str = "172.18.240.1") -> Pair:
+    trust_of_client = Authority((AUTHORITY.certificate,), lambda found: wrong_host(found, host))
+    trust_of_server = Authority((AUTHORITY.certificate,), lambda found: wrong_module(found, {"device/relay"}))
+    return shaken(end(Role.CLIENT, client, trust_of_client), end(Role.SERVER, server, trust_of_server))
+
+
+def test_certificates_of_an_authority_are_enough() -> None:
+    assert not by_authority(AUTHORITY.issue(MODULE), AUTHORITY.issue(HOST)).errors
+
+
+@pytest.mark.parametrize(
+    ("client", "found", "told"),
+    [
+        (AUTHORITY.issue(MODULE, begin=-3, end=-1), Reason.EXPIRED, Reason.REFUSED_DATES),
+        (AUTHORITY.issue(MODULE, begin=1, end=3), Reason.NOT_YET_VALID, Reason.REFUSED_UNKNOWN),
+        (AUTHORITY.issue(module_name("device", "x")), Reason.WRONG_NAME, Reason.REFUSED_UNKNOWN),
+        (AUTHORITY.issue(), Reason.WRONG_NAME, Reason.REFUSED_UNKNOWN),
+        (OTHER_AUTHORITY.issue(MODULE), Reason.WRONG_AUTHORITY, Reason.REFUSED_UNKNOWN),
+        (CLIENT, Reason.WRONG_AUTHORITY, Reason.REFUSED_UNKNOWN),
+    ],
+)
+def test_a_server_refuses(client: Identity, found: Reason, told: Reason) -> None:
+    pair = by_authority(client, AUTHORITY.issue(HOST))
+    assert pair.errors[Role.SERVER].reason is found
+    assert pair.errors[Role.SERVER].fingerprint == client.fingerprint
+    assert pair.errors[Role.CLIENT].reason is told
+
+
+@pytest.mark.parametrize(
+    ("server", "found", "told"),
+    [
+        (AUTHORITY.issue(HOST, begin=-3, end=-1), Reason.EXPIRED, Reason.REFUSED_DATES),
+        (AUTHORITY.issue(HOST, begin=1, end=3), Reason.NOT_YET_VALID, Reason.REFUSED_UNKNOWN),
+        (AUTHORITY.issue(x509.DNSName("other")), Reason.WRONG_NAME, Reason.REFUSED_UNKNOWN),
+        (OTHER_AUTHORITY.issue(HOST), Reason.WRONG_AUTHORITY, Reason.REFUSED_UNKNOWN),
+    ],
+)
+def test_a_client_refuses(server: Identity, found: Reason, told: Reason) -> None:
+    pair = by_authority(AUTHORITY.issue(MODULE), server)
+    assert pair.errors[Role.CLIENT].reason is found
+    assert pair.errors[Role.SERVER].reason is told
+
+
+def test_dates_say_what_time_it_is() -> None:
+    error = by_authority(AUTHORITY.issue(MODULE, begin=1, end=3), AUTHORITY.issue(HOST)).errors[Role.SERVER]
+    assert "valid from 20" in error.detail
+    assert "now it is 20" in error.detail
+
+
+@pytest.mark.parametrize(
+    ("host", "fits"),
+    [
+        ("plc.example.com", True),
+        ("PLC.example.com.", True),
+        ("other.example.com", False),
+        ("a.wild.example.com", True),
+        ("a.b.wild.example.com", False),
+        ("wild.example.com", False),
+        ("172.18.240.1", True),
+        ("172.18.240.2", False),
+        ("com", False),
+    ],
+)
+def test_names_of_hosts(host: str, fits: bool) -> None:
+    names = (x509.DNSName("plc.example.com"), x509.DNSName("*.wild.example.com"), x509.DNSName("*.com"), HOST)
+    assert (wrong_host(AUTHORITY.issue(*names).chain[0], host) is None) is fits
+
+
+def test_a_client_without_a_certificate_is_refused_and_both_learn_it() -> None:
+    bare = SSL.Context(SSL.TLS_METHOD)
+    pair = Pair(Session(bare, Role.CLIENT, None), end(Role.SERVER, SERVER, pins(CLIENT)).session())
+    pair.run()
+    assert pair.errors[Role.SERVER].reason is Reason.NO_CERTIFICATE
+    assert pair.errors[Role.CLIENT].reason is Reason.REFUSED_NO_CERTIFICATE
+
+
+@pytest.mark.parametrize("old", list(Role))
+def test_tls_1_1_is_refused_and_both_learn_it(old: Role) -> None:
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")
+    context.set_min_proto_version(SSL.TLS1_1_VERSION)
+    context.set_max_proto_version(SSL.TLS1_1_VERSION)
+    context.use_certificate(SERVER.chain[0])
+    context.use_privatekey(SERVER.key)
+    if old is Role.CLIENT:
+        pair = Pair(Session(context, old, None), end(Role.SERVER, SERVER, pins(CLIENT)).session())
+    else:
+        pair = Pair(end(Role.CLIENT, CLIENT, pins(SERVER)).session(), Session(context, old, None))
+    pair.run()
+    reasons = {role: error.reason for role, error in pair.errors.items()}
+    assert reasons[Role.SERVER] is Reason.OLD_VERSION
+    assert reasons[Role.CLIENT] is Reason.REFUSED_VERSION
+
+
+def test_tls_1_2_is_taken_with_whole_ciphers() -> None:
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_max_proto_version(SSL.TLS1_2_VERSION)
+    context.use_certificate(CLIENT.chain[0])
+    context.use_privatekey(CLIENT.key)
+    pair = Pair(Session(context, Role.CLIENT, None), end(Role.SERVER, SERVER, pins(CLIENT)).session())
+    pair.run()
+    assert not pair.errors
+    assert pair.sessions[Role.SERVER].version == "TLSv1.2"
+
+
+def test_a_renegotiation_is_refused() -> None:
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_max_proto_version(SSL.TLS1_2_VERSION)
+    context.use_certificate(CLIENT.chain[0])
+    context.use_privatekey(CLIENT.key)
+    client = Session(context, Role.CLIENT, None)
+    pair = Pair(client, end(Role.SERVER, SERVER, pins(CLIENT)).session())
+    pair.run()
+    assert client._connection.renegotiate()
+    pair.done[Role.CLIENT] = False
+    pair.run()
+    assert pair.errors or not pair.done[Role.CLIENT]
+    assert pair.sessions[Role.SERVER].peer_fingerprint == CLIENT.fingerprint
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_bytes_that_are_no_tls_are_told_from_broken_tls(role: Role) -> None:
+    session = end(role, SERVER, pins(CLIENT)).session()
+    with pytest.raises(TlsError) as raised:
+        session.receive(b"\xff\xfb\x2c")
+    assert raised.value.reason is Reason.NOT_TLS
+    session = end(role, SERVER, pins(CLIENT)).session()
+    session.shake_hands()
+    session.receive(b"\x16\x03\x01\x00\x05\x09\x00\x00\x01\x00")
+    with pytest.raises(TlsError) as raised:
+        session.shake_hands()
+    assert raised.value.reason is Reason.BROKEN
+
+
+def test_a_first_message_is_known_by_its_bytes() -> None:
+    hello = end(Role.CLIENT, CLIENT, pins()).session()
+    hello.shake_hands()
+    assert looks_like_client_hello(hello.output())
+    assert not looks_like_client_hello(b"\x16\x03")
+    assert not looks_like_client_hello(b"\x01\x03\x00\x00\x00\x0a\xc5\xcd")  # Modbus RTU
+    assert looks_like_alert(b"\x15\x03\x03\0\2\2\x46")
+    assert not looks_like_alert(b"\x15\x03\x03")
+
+
+def test_no_ticket_is_given() -> None:
+    pair = Pair(
+        end(Role.CLIENT, CLIENT, pins(SERVER)).session(), end(Role.SERVER, SERVER, pins(CLIENT)).session()
+    )
+    pair.run()
+    session = pair.sessions[Role.CLIENT]._connection.get_session()
+    assert session is None or not pair.sessions[Role.SERVER].output()
