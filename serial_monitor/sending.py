@@ -1,0 +1,36 @@
+"""Sends a watcher's lines over a stream of asyncio until one side has enough."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+
+STALL_SECONDS = 10.0
+"""A watcher that takes nothing for so long is disconnected."""
+
+
+async def send(
+    lines: AsyncGenerator[bytes, None], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Send lines until they end, the watcher goes or it takes nothing any more; nothing is expected from it."""
+    pump = asyncio.create_task(_pump(lines, writer))
+    gone = asyncio.create_task(reader.read(1))
+    try:
+        await asyncio.wait({pump, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        pump.cancel()
+        gone.cancel()
+        await asyncio.gather(pump, gone, return_exceptions=True)
+
+
+async def _pump(lines: AsyncGenerator[bytes, None], writer: asyncio.StreamWriter) -> None:
+    async with contextlib.aclosing(lines):
+        async for chunk in lines:
+            writer.write(chunk)
+            try:
+                async with asyncio.timeout(STALL_SECONDS):
+                    await writer.drain()
+            except TimeoutError:
+                writer.transport.abort()
+                return

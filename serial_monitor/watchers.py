@@ -1,0 +1,113 @@
+"""Those who watch a running program over its control channel: a bounded queue for each, and what happens to a slow one.
+
+What passes a port waits in the queue until the event loop has time, and goes out in batches. A watcher that does not
+read fast enough is cut: it is told so in a last line and sees nothing more, and the link never waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+
+from serial_monitor.records import Record, encode
+from serial_monitor.taps import Taps
+
+MOST_WATCHERS = 16
+BATCH_SECONDS = 0.03
+"""Records wait so long for others, so that encoding them takes its time after the bytes have passed."""
+EARLY_BYTES = 64 * 1024
+"""With so much in the queue nothing waits."""
+LIMIT_BYTES = 4 * 1024 * 1024
+"""With more in the queue the watcher is cut."""
+ALIVE_SECONDS = 5.0
+"""So often an empty line goes out where nothing happens: that a watcher has gone shows at some channels only then."""
+_RECORD_BYTES = 100
+"""What a record counts for beside its data."""
+
+
+class TooManyWatchersError(Exception):
+    """There are `MOST_WATCHERS` already; the text is for people."""
+
+
+class Watcher:
+    """One who watches; `lines` gives what is to be sent."""
+
+    def __init__(self, limit: int = LIMIT_BYTES) -> None:
+        """`limit` is the most that may wait, in bytes."""
+        self._limit = limit
+        self._waiting: deque[Record] = deque()
+        self._size = 0
+        self._arrived = asyncio.Event()
+        self._early = asyncio.Event()
+        self.cut = False
+        """True when it was too slow; it takes nothing more."""
+
+    def take(self, record: Record) -> None:
+        """See `Sink`."""
+        if self.cut:
+            return
+        self._size += _RECORD_BYTES + len(record.data)
+        if self._size > self._limit:
+            self._cut(record)
+            return
+        self._waiting.append(record)
+        self._arrived.set()
+        if self._size > EARLY_BYTES:
+            self._early.set()
+
+    def _cut(self, record: Record) -> None:
+        self.cut = True
+        self._waiting.clear()
+        lost = f"this watcher was too slow: {self._size} bytes waited for it; it sees nothing more, the port goes on"
+        self._waiting.append(Record(time.time(), record.port, "cut", text=lost))
+        self._arrived.set()
+        self._early.set()
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        """Give batches of lines until the watcher is cut; at least one of them is new each time."""
+        while not (self.cut and not self._waiting):
+            try:
+                async with asyncio.timeout(ALIVE_SECONDS):
+                    await self._arrived.wait()
+            except TimeoutError:
+                yield b"\n"
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BATCH_SECONDS):
+                    await self._early.wait()
+            self._arrived.clear()
+            self._early.clear()
+            records, self._waiting, self._size = self._waiting, deque(), 0
+            yield b"".join(map(encode, records))
+
+
+class Watchers:
+    """All who watch the ports of this process."""
+
+    def __init__(self, taps: Taps) -> None:
+        self._taps = taps
+        self._watchers: set[Watcher] = set()
+
+    async def watch(self, port: str | None, first: Iterable[Record] = ()) -> AsyncGenerator[bytes, None]:
+        """Give the lines of one port, or with None of all; at once those of `first`, which may be none.
+
+        Raises:
+            TooManyWatchersError: there are enough.
+        """
+        if len(self._watchers) >= MOST_WATCHERS:
+            raise TooManyWatchersError(f"{MOST_WATCHERS} watch already: end one of them first")
+        watcher = Watcher()
+        self._watchers.add(watcher)
+        self._taps.watch(watcher, port)
+        try:
+            yield b"".join(map(encode, first))
+            async for lines in watcher.lines():
+                if watcher.cut:
+                    self._taps.unwatch(watcher)
+                yield lines
+        finally:
+            self._watchers.discard(watcher)
+            self._taps.unwatch(watcher)
