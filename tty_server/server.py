@@ -1,0 +1,205 @@
+"""The loop: every descriptor of every port in one poll, in one thread, and nothing in it that blocks.
+
+One process serves all ports: Python itself is most of its memory, and a request is short beside the time that a byte takes
+on a serial line, so that ports do not get into each other's way.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import time
+from collections.abc import Callable
+
+from tty_server.cuse_device import CuseDevice, DeviceError, Make, NumberTakenError
+from tty_server.messages import (
+    MINOR,
+    MOST_MINORS,
+    NO_MINOR,
+    NUMBER,
+    ErrorCounts,
+    Kind,
+    Line,
+    MessageError,
+)
+from tty_server.relay_link import RelayLink, receive_port
+
+log = logging.getLogger(__name__)
+
+_LAST_WORDS = 0.2
+"""Seconds that a device goes on as one that was hung up after its relay is gone.
+
+So applications that wait in a call see what they see when a USB adapter is pulled, and not an error of CUSE.
+"""
+
+
+class _Port:
+    """A device and its link to the relay."""
+
+    def __init__(self, server: Server, link: RelayLink, device: CuseDevice) -> None:
+        self.link = link
+        self.device = device
+        self._server = server
+        self.ends_at: float | None = None
+
+    def from_relay(self) -> None:
+        try:
+            messages = self.link.messages()
+        except MessageError as error:
+            log.warning("the relay sends %s, so its port is hung up", error)
+            messages = None
+        if messages is None:
+            self._server.hang_up(self)
+            return
+        for kind, rest in messages:
+            try:
+                self._act_on(kind, rest)
+            except (ValueError, IndexError) as error:  # a relay of another version
+                log.warning("the message %d of %r is ignored: %s", kind, rest, error)
+
+    def _act_on(self, kind: int, rest: bytes) -> None:
+        terminal = self.device.terminal
+        match kind:
+            case Kind.DATA:
+                terminal.device_data(rest)
+            case Kind.HOLD:
+                terminal.hold(held=bool(rest[0]))
+            case Kind.INPUTS:
+                terminal.set_inputs(rest[0])
+            case Kind.ERRORS:
+                terminal.count(ErrorCounts.unpack(rest))
+            case Kind.DRAINED:
+                terminal.drained(NUMBER.unpack(rest)[0])
+            case Kind.PURGED:
+                terminal.purged(NUMBER.unpack(rest)[0])
+            case Kind.FORCED:
+                terminal.force(Line.unpack(rest))
+            case _:
+                raise ValueError("it is not known")
+
+    def to_relay(self) -> None:
+        self.link.writable()
+        if not self.link.writing:
+            self.device.terminal.progress()
+
+
+class Server:
+    """All ports of one relay."""
+
+    def __init__(self, control: socket.socket, make: Make = CuseDevice) -> None:
+        """Take new ports from `control`, a sequenced-packet socket; its end ends the server."""
+        control.setblocking(False)
+        self._control = control
+        self._make = make
+        self._poll = select.epoll()
+        self._calls: dict[int, Callable[[], None]] = {}
+        """By descriptor what is to be done when it is readable."""
+        self._writers: dict[int, Callable[[], None]] = {}
+        self._ports: list[_Port] = []
+        self._ended = False
+        self._register(control.fileno(), self._new_port)
+
+    def run(self) -> None:
+        """Serve until the relay is gone."""
+        while not self._ended or self._ports:
+            for descriptor, events in self._poll.poll(self._time_left()):
+                if events & select.EPOLLOUT and (write := self._writers.get(descriptor)):
+                    write()
+                if events & ~select.EPOLLOUT and (call := self._calls.get(descriptor)):
+                    call()
+            self._time_passed()
+        self._poll.close()
+
+    def _time_left(self) -> float | None:
+        due = [
+            moment
+            for port in self._ports
+            for moment in (port.ends_at, port.device.terminal.deadline)
+            if moment is not None
+        ]
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _time_passed(self) -> None:
+        now = time.monotonic()
+        for port in list(self._ports):
+            terminal = port.device.terminal
+            if terminal.deadline is not None and terminal.deadline <= now:
+                terminal.time_passed()
+            if port.device.ended or (port.ends_at is not None and port.ends_at <= now):
+                self._end(port)
+
+    # Ports come and go.
+
+    def _new_port(self) -> None:
+        try:
+            received = receive_port(self._control)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            received = None
+        if received is None:
+            self._ended = True
+            self._unregister(self._control.fileno())
+            for port in list(self._ports):
+                self.hang_up(port)
+            return
+        connection, minor = received
+        link = RelayLink(connection, self._link_wants_to_write)
+        try:
+            device = self._make_device(minor, link)
+        except DeviceError as error:
+            link.tell(Kind.FAILED, str(error).encode())
+            link.close()
+            return
+        port = _Port(self, link, device)
+        self._ports.append(port)
+        self._register(device.fileno(), device.readable)
+        self._writers[link.fileno()] = port.to_relay
+        self._register(link.fileno(), port.from_relay)
+        if link.writing:
+            self._link_wants_to_write(link)
+        link.tell(Kind.READY, MINOR.pack(device.minor) + device.name.encode())
+
+    def _make_device(self, wanted: int, link: RelayLink) -> CuseDevice:
+        """Make a device with the wanted minor number, or with the first one that nothing has."""
+        used = {port.device.minor for port in self._ports}
+        minors = [minor for minor in range(MOST_MINORS) if minor not in used and minor != wanted]
+        if wanted != NO_MINOR and wanted not in used:
+            minors.insert(0, wanted)
+        error: DeviceError = DeviceError(f"all {MOST_MINORS} numbers are used")
+        for minor in minors:
+            try:
+                return self._make(minor, link)
+            except NumberTakenError as taken:
+                error = taken
+        raise error
+
+    def hang_up(self, port: _Port) -> None:
+        """End a port whose relay is gone: its applications see a hang-up, and a little later the device goes."""
+        if port.ends_at is None:
+            port.ends_at = time.monotonic() + (_LAST_WORDS if port.device.terminal.users else 0)
+            self._unregister(port.link.fileno())
+            self._writers.pop(port.link.fileno(), None)
+            port.device.terminal.hang_up()
+            port.link.close()
+
+    def _end(self, port: _Port) -> None:
+        self.hang_up(port)
+        self._ports.remove(port)
+        self._unregister(port.device.fileno())
+        port.device.close()
+
+    # The poll.
+
+    def _register(self, descriptor: int, call: Callable[[], None]) -> None:
+        self._calls[descriptor] = call
+        self._poll.register(descriptor, select.EPOLLIN)
+
+    def _unregister(self, descriptor: int) -> None:
+        self._calls.pop(descriptor, None)
+        self._poll.unregister(descriptor)
+
+    def _link_wants_to_write(self, link: RelayLink) -> None:
+        if link.fileno() in self._calls:
+            self._poll.modify(link.fileno(), select.EPOLLIN | (select.EPOLLOUT if link.writing else 0))
