@@ -15,9 +15,13 @@ from pathlib import Path
 import uvloop
 
 from serial_relay import __version__
+from serial_relay.command_line import parser as local_commands
+from serial_relay.control.server import ControlServer
 from serial_relay.plumbing import log as log_format
+from serial_relay.plumbing.descriptors import allow_many_descriptors
 from serial_relay.plumbing.inotify import Inotify
 from serial_relay.process import health, metrics
+from serial_relay.process.monitoring import Monitoring
 from serial_relay.process.service import Service
 from serial_relay.process.settings import Settings, SettingsError, read_settings
 from serial_relay.twin.twin import Twin
@@ -49,7 +53,10 @@ environment:
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT; the exit status is 0 then, 1 when it cannot start, 2 for wrong settings."""
+    """Run a command, or without one the module until SIGTERM or SIGINT.
+
+    The exit status of the module is 0 then, 1 when it cannot start, 2 for wrong settings.
+    """
     parser = argparse.ArgumentParser(
         prog="serial_relay",
         description=_DESCRIPTION,
@@ -61,7 +68,10 @@ def main() -> int:
         "--reported", type=Path, metavar="FILE", help="write the reported properties there (with --desired)"
     )
     parser.add_argument("--version", action="version", version=f"serial_relay {__version__}")
+    local_commands.add_commands(parser)
     arguments = parser.parse_args()
+    if arguments.command is not None:
+        return local_commands.run(arguments)
     if arguments.reported and not arguments.desired:
         parser.error("--reported goes with --desired")
     if arguments.reported and arguments.reported.resolve() == arguments.desired.resolve():
@@ -79,6 +89,7 @@ def main() -> int:
         return _EXIT_USAGE
     log_format.configure(settings.log_level)
     log.info("serial_relay %s starts, links in %s", __version__, settings.link_dir)
+    allow_many_descriptors()
     try:
         uvloop.run(_serve(settings, arguments.desired, arguments.reported))
     except LinkError as error:
@@ -95,6 +106,11 @@ async def _serve(settings: Settings, desired: Path | None, reported: Path | None
         cleanup.callback(watches.close)
         links = LinkDirectory(settings.link_dir)
         cleanup.callback(links.close)
+        link_watches = Inotify(
+            loop
+        )  # of its own: another file of the same directory may be watched by the file twin
+        cleanup.callback(link_watches.close)
+        links.watch(link_watches)
         service = Service(_twin(watches, desired, reported), settings, links, watches)
         if settings.metrics_port:
             cleanup.callback(
@@ -106,7 +122,10 @@ async def _serve(settings: Settings, desired: Path | None, reported: Path | None
                 )
             )
         if settings.health_socket is not None:
-            cleanup.callback(await health.serve(settings.health_socket))
+            cleanup.callback(await health.serve(settings.health_socket, service.is_configured))
+        control = ControlServer(service.command_received, {"monitor": Monitoring(service.supervisor).watch})
+        cleanup.callback(control.close)
+        await control.start()
         running = loop.create_task(service.run())
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, running.cancel)

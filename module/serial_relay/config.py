@@ -32,6 +32,20 @@ class WhileDisconnected(StrEnum):
     HOLD = "hold"
 
 
+class TlsVerify(StrEnum):
+    """By what the host is known."""
+
+    PIN = "pin"
+    CA = "ca"
+
+
+class TlsIdentity(StrEnum):
+    """Where this module's certificate comes from."""
+
+    OWN = "own"
+    EDGE = "edge"
+
+
 Parity = Literal["none", "odd", "even", "mark", "space"]
 FlowControl = Literal["none", "rtsCts", "xonXoff", "dtrDsr"]
 
@@ -53,6 +67,20 @@ class LineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """How the connection is secured."""
+
+    verify: TlsVerify = TlsVerify.PIN
+    host_fingerprints: tuple[str, ...] = ()
+    """`sha256:` and 64 hexadecimal digits each; at least one with `pin`."""
+    host_ca: str | None = None
+    """Certificates in PEM; there with `ca`."""
+    host_name: str | None = None
+    """The name in the host's certificate with `ca`; None: `host`."""
+    identity: TlsIdentity = TlsIdentity.OWN
+
+
+@dataclass(frozen=True, slots=True)
 class PortConfig:
     """One virtual serial port; two equal configurations need no restart."""
 
@@ -71,3 +99,7 @@ class PortConfig:
     connect: Connect = Connect.ALWAYS
     while_disconnected: WhileDisconnected = WhileDisconnected.DISCARD
     enabled: bool = True
+    capture_seconds: int = 0
+    """What passed in the last seconds is kept for the method `capture`, 0-3600; 0 keeps nothing."""
+    tls: TlsSettings | None = None
+    """None: without TLS."""

@@ -16,7 +16,7 @@ class State(StrEnum):
     CONNECTING = "connecting"
     """The first connection attempt since the port started, or since an application opened it."""
     NEGOTIATING = "negotiating"
-    """TCP stands, the com port option is not agreed yet (RFC 2217 only)."""
+    """TCP stands, TLS or the com port option (RFC 2217) is not agreed yet."""
     CONNECTED = "connected"
     RETRYING = "retrying"
     """The last attempt failed or the connection was lost; the next attempt follows by itself."""
@@ -39,6 +39,7 @@ class ErrorCode(StrEnum):
     DEVICE_UNAVAILABLE = "deviceUnavailable"
     BUSY = "busy"
     PROTOCOL = "protocol"
+    TLS = "tls"
     LINK = "link"
 
 
@@ -81,6 +82,13 @@ class ActualLine:
     flow_control: str | None = None
     """`none`, `rtsCts`, `xonXoff` or `dtrDsr`."""
 
+    def __str__(self) -> str:
+        """Write `9600 8N1`, with the flow control where there is one, and `?` for what the host did not say."""
+        rate, bits = self.baud_rate or "?", self.data_bits or "?"
+        stop_bits = "?" if self.stop_bits is None else f"{self.stop_bits:g}"
+        text = f"{rate} {bits}{(self.parity or '?')[0].upper()}{stop_bits}"
+        return text if self.flow_control in {None, "none"} else f"{text} {self.flow_control}"
+
 
 @dataclass(frozen=True, slots=True)
 class ModemState:
@@ -90,6 +98,12 @@ class ModemState:
     dsr: bool = False
     ri: bool = False
     cd: bool = False
+
+    def __str__(self) -> str:
+        """Write `CTS on, DSR off, RI off, CD off`."""
+        return ", ".join(
+            f"{field.name.upper()} {'on' if getattr(self, field.name) else 'off'}" for field in fields(self)
+        )
 
 
 @dataclass(slots=True)
@@ -135,5 +149,7 @@ class PortStatus:
     discarded: Discarded = field(default_factory=Discarded)
     line: ActualLine | None = None
     modem: ModemState | None = None
+    telnet_seen: bool = False
+    """The server of a raw connection began as an RFC 2217 server does."""
     round_trip_seconds: float | None = None
     """Of the last heartbeat (RFC 2217 only)."""

@@ -10,6 +10,7 @@ import asyncio
 import ctypes
 import os
 import struct
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +29,14 @@ IN_Q_OVERFLOW = 0x4000
 IN_IGNORED = 0x8000
 
 _EVENT = struct.Struct("iIII")  # struct inotify_event without its name
-_READ_SIZE = 1024
-"""Bytes of events that are read at once: a storm of them costs other ports at most some milliseconds a turn."""
+_READ_SIZE = 4096
+"""Bytes of events that are read in one turn of the event loop."""
+
+_TURN_SECONDS = 0.001
+"""So long events are called back for in one turn, in which everything else waits."""
+
+_MOST_WAITING = 32
+"""Events of one watch that wait; when there are more, its callback is told once that there were some."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -46,8 +53,10 @@ class Inotify:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._callbacks: dict[int, Callback] = {}
-        self._waiting: deque[tuple[int, int, str]] = deque()
-        """Events that are read and not yet called back for: descriptor, mask and name."""
+        self._waiting: dict[int, deque[tuple[int, str]]] = {}
+        """Events that are read and not yet called back for, by watch: mask and name. The watches take turns, so that a
+        storm of events at one of them does not hold up the others."""
+        self._scheduled = False
         self._fd = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
         loop.add_reader(self._fd, self._readable)
 
@@ -71,6 +80,7 @@ class Inotify:
     def close(self) -> None:
         """End all watches."""
         self._callbacks.clear()
+        self._waiting.clear()
         self._loop.remove_reader(self._fd)
         os.close(self._fd)
 
@@ -81,16 +91,16 @@ class Inotify:
         """
         while self._read_events():
             pass
-        self._waiting = deque(
-            event for event in self._waiting if event[0] != descriptor or event[1] & IN_IGNORED
-        )
-        if self._waiting:
-            self._loop.call_soon(self._call_back)
+        if events := self._waiting.pop(descriptor, None):
+            ended = [event for event in events if event[0] & IN_IGNORED]
+            if ended:
+                self._waiting[descriptor] = deque(ended)
+        self._schedule()
 
     def _readable(self) -> None:
-        if not self._waiting:
-            self._read_events()
-        self._call_back()
+        self._read_events()
+        if not self._scheduled:
+            self._call_back()
 
     def _read_events(self) -> bool:
         """Add what can be read at once to the events that wait; return False if that is nothing."""
@@ -104,23 +114,42 @@ class Inotify:
             offset += _EVENT.size
             name = os.fsdecode(events[offset : offset + length].rstrip(b"\0"))
             offset += length
-            self._waiting.append((descriptor, mask, name))
+            if mask & IN_Q_OVERFLOW:
+                for watched in self._callbacks:
+                    self._add(watched, 0, "")
+            else:
+                self._add(descriptor, mask, name)
         return True
 
+    def _add(self, descriptor: int, mask: int, name: str) -> None:
+        events = self._waiting.setdefault(descriptor, deque())
+        if len(events) >= _MOST_WAITING and not mask & IN_IGNORED:
+            events.clear()
+            mask, name = 0, ""
+        events.append((mask, name))
+
     def _call_back(self) -> None:
-        for _ in range(_READ_SIZE // _EVENT.size):
-            if not self._waiting:
-                return
-            descriptor, mask, name = self._waiting.popleft()
-            if mask & IN_Q_OVERFLOW:
-                for watching in tuple(self._callbacks.values()):
-                    watching(0, "")
-                continue
+        """Call back for one event of each watch in turn, for as long as a turn of the event loop may take."""
+        self._scheduled = False
+        until = time.monotonic() + _TURN_SECONDS
+        while self._waiting:
+            descriptor = next(iter(self._waiting))
+            events = self._waiting.pop(descriptor)
+            mask, name = events.popleft()
+            if events:
+                self._waiting[descriptor] = events  # at the end
             if callback := self._callbacks.get(descriptor):
                 if mask & IN_IGNORED:
                     del self._callbacks[descriptor]
                 callback(mask, name)
-        self._loop.call_soon(self._call_back)
+            if time.monotonic() >= until:
+                break
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._waiting and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._call_back)
 
 
 def _checked(result: int, what: str) -> int:

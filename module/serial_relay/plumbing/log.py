@@ -7,11 +7,14 @@ a record from each line of the container's output; a record is therefore one lin
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TextIO
+
+from serial_relay.plumbing.queued_handler import QueuedHandler
 
 LEVELS: Mapping[str, int] = MappingProxyType(
     {
@@ -51,7 +54,7 @@ def known_level(value: str) -> str:
         ValueError: there is no such level.
     """
     if (level := value.lower()) not in LEVELS:
-        raise ValueError(level)
+        raise ValueError("no such level")  # without the value, which may be a text that cannot be encoded
     return level
 
 
@@ -74,11 +77,19 @@ class RuntimeFormatter(logging.Formatter):
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:
-    """Send all log records to a stream (standard output) from a level of `LEVELS` on."""
-    handler = logging.StreamHandler(stream or sys.stdout)
+    """Send all log records from a level of `LEVELS` on to a stream, or without one to standard output.
+
+    Standard output is written by a thread, so that nobody waits for its reader, and lines of one kind are limited.
+    """
+    handler = QueuedHandler(_standard_output()) if stream is None else logging.StreamHandler(stream)
     handler.setFormatter(RuntimeFormatter())
     logging.basicConfig(handlers=[handler], force=True)
     set_level(level)
+
+
+def _standard_output() -> int:
+    """Return a descriptor to write to; where standard output is closed, its number may be that of a port by now."""
+    return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC) if sys.stdout is None else sys.stdout.fileno()
 
 
 def set_level(level: str) -> None:

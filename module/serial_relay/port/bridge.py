@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol as Interface
 
+from serial_monitor.records import FROM_DEVICE, TO_DEVICE
+from serial_monitor.taps import Tap
 from serial_relay.config import LineSettings, PortConfig, Protocol, WhileDisconnected
 from serial_relay.port import rules
 from serial_relay.port.alarm import Alarm
@@ -16,7 +18,6 @@ from serial_relay.port.gate import OF_THE_CONNECTION, Gate, Reason
 from serial_relay.port.held_bytes import HeldBytes
 from serial_relay.port.record import Record
 from serial_relay.remote.connection import Remote, RemoteError
-from serial_relay.remote.raw import RawRemote
 from serial_relay.remote.rfc2217_remote import Rfc2217Remote
 from serial_relay.status import NotSupportedError
 from serial_relay.virtual_port.termios_map import ApplicationLine, wanted_line
@@ -45,7 +46,9 @@ class Bridge:
         record: Record,
         alarm: Alarm,
         events: BridgeEvents,
+        tap: Tap,
     ) -> None:
+        self._tap = tap
         self._loop = loop
         self._config = config
         self._record = record
@@ -80,7 +83,7 @@ class Bridge:
         self._gate = Gate(self._read_application, self._read_device)
         self._status.application_open = False
         self.first_attempt.end()
-        self._status.discarded.disconnected += self.held.discard()
+        self._count_disconnected(self.held.discard())
 
     def add_remote(self, remote: Remote) -> None:
         """Let this be the device's end; bytes pass after `use_remote`."""
@@ -108,7 +111,7 @@ class Bridge:
             self._record.disconnected(remote.close())
         self._end_first_attempt()
         if self._config.while_disconnected is WhileDisconnected.DISCARD:
-            self._status.discarded.disconnected += self.held.discard()
+            self._count_disconnected(self.held.discard())
 
     # The bytes' ways.
 
@@ -117,11 +120,16 @@ class Bridge:
         if self._usable and self._remote is not None:
             self._status.bytes_to_device += len(data)
             self._remote.write(data)
+            if (watched := self._tap.watched) is not None:
+                watched(TO_DEVICE, data)
         elif self.first_attempt.running or self._config.while_disconnected is WhileDisconnected.HOLD:
-            self._status.discarded.overrun += self.held.add(data, self._loop.time() + rules.HOLD_TIME)
+            overrun = self.held.add(data, self._loop.time() + rules.HOLD_TIME)
             self._alarm.set()
+            if overrun:
+                self._status.discarded.overrun += overrun
+                self._discarded(overrun, "of the application: more than the 8 KB that are held")
         else:
-            self._status.discarded.disconnected += len(data)
+            self._count_disconnected(len(data))
 
     def device_data(self, data: bytes) -> None:
         """See `RemoteEvents`."""
@@ -129,13 +137,33 @@ class Bridge:
         status.bytes_from_device += len(data)
         if status.application_open and self._port is not None:
             self._port.write(data)
+            if (watched := self._tap.watched) is not None:
+                watched(FROM_DEVICE, data)
         else:
             status.discarded.closed += len(data)
+            if (watched := self._tap.watched) is not None:
+                watched(FROM_DEVICE, data)
+                self._discarded(len(data), "from the device: no application has the port open")
+
+    def look_for_flush(self) -> None:
+        """See `ComPortEvents`."""
+        if self._status.application_open and self._port is not None:
+            self._port.look_for_flush()
 
     def device_data_flushed(self, size: int) -> None:
         """See `ComPortEvents`."""
         self._status.bytes_from_device += size
         self._status.discarded.flushed += size
+        self._discarded(size, "from the device: the application discarded its input")
+
+    def _count_disconnected(self, size: int) -> None:
+        if size:
+            self._status.discarded.disconnected += size
+            self._discarded(size, "of the application: there is no connection")
+
+    def _discarded(self, size: int, what: str) -> None:
+        if self._tap.watched is not None:
+            self._tap.event("discarded", f"{size} bytes {what}")
 
     # Who is read: each end reports its reasons, the gate decides.
 
@@ -167,9 +195,10 @@ class Bridge:
 
     def application_opened(self) -> None:
         """See `VirtualPortEvents`."""
-        if isinstance(self._remote, RawRemote):
-            self._remote.deliver_first_bytes()
+        if self._remote is not None:
+            self._remote.application_opened()
         self._status.application_open = True
+        self._tap.event("opened", "an application opened the port")
         if not self._usable and not self.first_attempt.running:
             self.first_attempt.begin(self._loop.time())
             self._gate.set(Reason.FIRST_ATTEMPT, hold=True)
@@ -179,6 +208,9 @@ class Bridge:
         """See `VirtualPortEvents`."""
         self._status.application_open = False
         self._status.discarded.closed += unread
+        self._tap.event("closed", "no application has the port open")
+        if unread:
+            self._discarded(unread, "from the device: the application closed the port and left them unread")
         self._application_came_or_went()
 
     def _application_came_or_went(self) -> None:
@@ -187,7 +219,7 @@ class Bridge:
 
     def time_passed(self, now: float) -> None:
         """End what is over: the wait of the first bytes for a connection, and the keeping of bytes without one."""
-        self._status.discarded.disconnected += self.held.expire(now)
+        self._count_disconnected(self.held.expire(now))
         if self.first_attempt.expire(now):
             self._end_first_attempt()
 
@@ -220,8 +252,16 @@ class Bridge:
     def com_port_changed(self) -> None:
         """See `ComPortEvents`; what a host says of a port that cannot be used (yet) is not shown."""
         if self._usable and (com_port := self._com_port()) is not None:
+            if self._tap.watched is not None:
+                self._tell_changes(com_port)
             self._status.line, self._status.modem = com_port.line, com_port.modem
             self._record.on_change()
+
+    def _tell_changes(self, com_port: Rfc2217Remote) -> None:
+        if com_port.line != self._status.line:
+            self._tap.event("line", str(com_port.line))
+        if com_port.modem is not None and com_port.modem != self._status.modem:
+            self._tap.event("modem", str(com_port.modem))
 
     def round_trip_measured(self, seconds: float) -> None:
         """See `ComPortEvents`."""

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from serial_monitor.taps import Tap
 from serial_relay.remote.connection import Losses, RemoteError
 from serial_relay.status import PortError, PortStatus, State
 
@@ -15,11 +16,13 @@ log = logging.getLogger(__name__)
 class Record:
     """The status of one port, for the relay that writes it."""
 
-    def __init__(self, name: str, link: str, on_change: Callable[[], None]) -> None:
-        """Call `on_change` when something in `status` is worth reporting."""
-        self._name = name
+    def __init__(self, tap: Tap, link: str, on_change: Callable[[], None]) -> None:
+        """Call `on_change` when something in `status` is worth reporting; `tap` is told the same."""
+        self._name = tap.name
+        self._tap = tap
         self.on_change = on_change
         self.status = PortStatus(State.CONNECTING, time.time(), link)
+        self._link_error: str | None = None
 
     def failed(self, error: RemoteError) -> None:
         """Record why the port retries; of several failures of one kind in a row the first keeps its words and time."""
@@ -27,8 +30,34 @@ class Record:
         if self.status.state is not State.RETRYING or last is None or last.code is not error.code:
             self.status.last_error = PortError(error.code, str(error), time.time())
             log.warning("port %s: %s: %s", self._name, error.code, error)
+            self._tap.event("error", str(error))
             self.on_change()
         self.set_state(State.RETRYING)
+
+    def link_failed(self, error: RemoteError) -> None:
+        """Record that another link cannot be had, while the port goes on with the one that it has.
+
+        It is said once, and once more where a connection's error took its place and is over.
+        """
+        text, last = str(error), self.status.last_error
+        is_new = text != self._link_error
+        overwritten = last is None or last.code is not error.code
+        self._link_error = text
+        if is_new:
+            log.warning("port %s: %s: %s; the port goes on", self._name, error.code, text)
+        if is_new or (overwritten and self.status.state is State.CONNECTED):
+            self.status.last_error = PortError(error.code, text, time.time())
+            self.on_change()
+
+    def link_placed(self, link: str) -> None:
+        """Record that the port has this link."""
+        self._link_error = None
+        self.status.link = link
+        self.on_change()
+
+    def link_removed(self) -> None:
+        """Record that somebody removed the link, which is placed again."""
+        log.warning("port %s: somebody removed %s; it is made again", self._name, self.status.link)
 
     def set_state(self, state: State) -> None:
         """Record a change of state."""
@@ -39,6 +68,7 @@ class Record:
         if state is not State.RETRYING:  # its log line is the one that gives the reason
             to = f" to {self.status.remote_address}" if state is State.CONNECTED else ""
             log.info("port %s: %s%s", self._name, state, to)
+            self._tap.event("state", f"{state}{to}")
         self.on_change()
 
     def connected(self, address: str) -> None:
@@ -47,10 +77,24 @@ class Record:
         self.status.connects += 1
         self.set_state(State.CONNECTED)
 
+    def telnet_seen(self) -> None:
+        """Record that the server of a raw connection begins with telnet negotiation."""
+        self.status.telnet_seen = True
+        log.warning(
+            "port %s: the server begins with telnet negotiation: if it is an RFC 2217 server, set `protocol` to `rfc2217`",
+            self._name,
+        )
+
     def disconnected(self, losses: Losses) -> None:
         """Record the end of a connection or attempt, with the bytes that are lost with it."""
         self.status.discarded.disconnected += losses.to_device
         self.status.discarded.undelivered += losses.from_device
+        if losses.to_device or losses.from_device:
+            self._tap.event(
+                "discarded",
+                f"with the connection {losses.to_device} bytes to the device and {losses.from_device} from it were lost",
+            )
         self.status.bytes_from_device += losses.from_device
         self.status.remote_address = None
+        self.status.telnet_seen = False
         self.status.line = self.status.modem = self.status.round_trip_seconds = None

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from serial_relay.config import Connect, PortConfig, Protocol
+from serial_monitor.taps import Tap
+from serial_relay.config import Connect, PortConfig, Protocol, TlsSettings
+from serial_relay.identity.identities import Identities
 from serial_relay.plumbing.inotify import Inotify
 from serial_relay.port.alarm import Alarm, Rule
 from serial_relay.port.bridge import Bridge
+from serial_relay.port.capture import Capture
+from serial_relay.port.hosts import Hosts
 from serial_relay.port.placed_port import PlacedPort
 from serial_relay.port.record import Record
 from serial_relay.port.rules import LINGER, Retry, Span
@@ -23,28 +28,47 @@ from serial_relay.remote.raw import RawRemote
 from serial_relay.remote.rfc2217_remote import Rfc2217Remote
 from serial_relay.status import ErrorCode, State
 from serial_relay.virtual_port.links import LinkDirectory, LinkError
+from serial_tls.errors import IdentityError
+
+if TYPE_CHECKING:
+    from serial_tls.identity import Identity
 
 
 class Relay:
     """Relays one port until its task is cancelled; `status` is its only output besides bytes."""
 
     def __init__(
-        self, config: PortConfig, links: LinkDirectory, watches: Inotify, on_change: Callable[[], None]
+        self,
+        config: PortConfig,
+        links: LinkDirectory,
+        watches: Inotify,
+        hosts: Hosts,
+        identities: Identities,
+        on_change: Callable[[], None],
+        tap: Tap,
     ) -> None:
+        """Call `on_change` when something in `status` is worth reporting; `tap` shows what passes."""
         self._config = config
+        self._identities = identities
         self._links = links
         self._watches = watches
+        self._hosts = hosts
         self._loop = asyncio.get_running_loop()
-        self._record = Record(config.name, str(links.path(config.link)), on_change)
+        self._record = Record(tap, str(links.path(config.link)), on_change)
         self.status = self._record.status
         self._linger = Span(LINGER)
+        self._link_retry = Retry.of_links()
+        """When the link is placed again, if it cannot be had or was removed, while the port goes on."""
         self._retry = Retry.of_connections()
         self._alarm = Alarm(self._loop, self._rules, self._time_passed)
-        self._bridge = Bridge(self._loop, config, self._record, self._alarm, self)
+        self._bridge = Bridge(self._loop, config, self._record, self._alarm, self, tap)
+        self.capture = Capture(tap, config.capture_seconds)
         self.com_port = self._bridge.com_port
         self._placed: PlacedPort | None = None
         self._lost: asyncio.Future[RemoteError | None] | None = None
         """Done when the connection is over: with the reason, or with None when it is not wanted any more."""
+        self._trusted_peer: str | None = None
+        """The fingerprint that the host showed last."""
         self._connecting: asyncio.Task[None] | None = None
         """`_keep_connected`, from one (re)start to the next."""
 
@@ -78,12 +102,13 @@ class Relay:
         """Act on another configuration of the same port; an application keeps its descriptor whatever changes."""
         previous, self._config = self._config, config
         self._bridge.update(config)
+        self.capture.configure(config.capture_seconds)
         if self._placed is not None:
             self._placed.update(config)
-            if config.link != previous.link and (error := self._place_link(self._placed)) is not None:
-                self._record.failed(error)
-                self.restart()
-        if _endpoint(config) != _endpoint(previous):
+            if config.link != previous.link:
+                self._link_retry = Retry.of_links()
+                self._try_link(self._placed)
+        if _endpoint(config) != _endpoint(previous) and not self._is_still_trusted(previous, config):
             self.restart()
         else:
             self._bridge.set_line()
@@ -95,13 +120,23 @@ class Relay:
         if self._connecting is not None:
             self._connecting.cancel()
 
+    def _is_still_trusted(self, previous: PortConfig, config: PortConfig) -> bool:
+        """Return whether only pins have changed, and the host's is one of them: then its connection goes on."""
+        if previous.tls is None or config.tls is None or self._trusted_peer is None:
+            return False
+        pins = config.tls.host_fingerprints
+        same = replace(previous, tls=replace(previous.tls, host_fingerprints=pins))
+        return _endpoint(same) == _endpoint(config) and self._trusted_peer in pins
+
     # The steps of a life.
 
     async def _make_port(self) -> PlacedPort:
         self._retry = Retry.of_links()
         while True:
             try:
-                return PlacedPort(self._loop, self._watches, self._links, self._config, self._bridge)
+                return PlacedPort(
+                    self._loop, self._watches, self._links, self._config, self._bridge, self.link_removed
+                )
             except OSError as error:
                 what = f"cannot make a pty: {error.strerror or error}"
                 await self._retry_after(RemoteError(ErrorCode.LINK, what))
@@ -109,7 +144,9 @@ class Relay:
     async def _keep_connected(self, placed: PlacedPort, config: PortConfig) -> None:
         """Connect, relay until the connection is lost, wait a little, and again."""
         self._retry = Retry.of_links()
-        while (link_error := self._place_link(placed)) is not None:
+        if placed.link is not None:
+            self._try_link(placed)
+        while placed.link is None and (link_error := self._place_link(placed)) is not None:
             await self._retry_after(link_error)
         self._retry = Retry.of_connections()
         self._record.set_state(State.CONNECTING)
@@ -121,47 +158,76 @@ class Relay:
                 self._record.set_state(State.CONNECTING)
             try:
                 self._lost = self._loop.create_future()
-                await self._connect(config, self._lost)
+                await self._connect(self._config, self._lost)
                 error = await self._lost
             except RemoteError as failure:
                 error = failure
             finally:
                 self._bridge.remove_remote()
             if error is not None:
-                await self._retry_after(error)
+                with self._hosts.waiting(config.host, self._host_reached) as factor:
+                    await self._retry_after(error, factor)
 
     async def _connect(self, config: PortConfig, lost: asyncio.Future[RemoteError | None]) -> None:
         """Hand the bridge a connection that can be used, unless it is `lost` before."""
+        identity = None if config.tls is None else await self._identity(config.tls)
         connection, address = await connect(self._loop, config.host, config.tcp_port)
+        secured = None
+        if self.status.state is State.CONNECTING and (config.tls or config.protocol is not Protocol.RAW):
+            self._record.set_state(State.NEGOTIATING)
+        if config.tls is not None and identity is not None:
+            from serial_relay.remote.secure import secure  # noqa: PLC0415  # without TLS it takes no memory
+
+            try:
+                secured = await secure(self._loop, connection, address, config, config.tls, identity)
+            except BaseException:
+                connection.close()
+                raise
+            self._trusted_peer = secured.session.peer_fingerprint
         if config.protocol is Protocol.RAW:
-            self._bridge.add_remote(RawRemote(self._loop, connection, address, self._bridge))
+            seen = self._record.telnet_seen
+            self._bridge.add_remote(RawRemote(self._loop, connection, address, self._bridge, seen, secured))
         else:
-            if self.status.state is State.CONNECTING:
-                self._record.set_state(State.NEGOTIATING)
             line = self._bridge.wanted_line
-            remote = Rfc2217Remote(self._loop, connection, address, line, self._bridge)
+            remote = Rfc2217Remote(self._loop, connection, address, line, self._bridge, secured)
             self._bridge.add_remote(remote)
             either: set[asyncio.Future[Any]] = {remote.ready, lost}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not lost.done():
             self._retry.connected(self._loop.time())
             self._bridge.use_remote()
+            self._hosts.reached(config.host)
 
-    async def _retry_after(self, error: RemoteError) -> None:
-        """Record a failure and wait until the next attempt is due."""
+    async def _identity(self, tls: TlsSettings) -> Identity:
+        try:
+            return await self._identities.get(tls.identity)
+        except IdentityError as error:
+            raise RemoteError(ErrorCode.TLS, str(error)) from error
+
+    async def _retry_after(self, error: RemoteError, factor: float = 1.0) -> None:
+        """Record a failure and wait until the next attempt is due, `factor` times as long as the rule says."""
         self._record.failed(error)
-        self._retry.failed(self._loop.time())
+        self._retry.failed(self._loop.time(), factor)
         await self._alarm.wait_for(self._retry.due)
 
     def _place_link(self, placed: PlacedPort) -> RemoteError | None:
-        """Place the link, also after a restart, as somebody may have removed it; return the reason if that fails."""
+        """Place the link; return the reason if that fails."""
         try:
             placed.place_link()
         except LinkError as error:
             return RemoteError(ErrorCode.LINK, str(error))
-        self.status.link = str(self._links.path(self._config.link))
-        self._record.on_change()
+        self._record.link_placed(str(self._links.path(self._config.link)))
         return None
+
+    def _try_link(self, placed: PlacedPort) -> None:
+        """Place the link while the port goes on: it has a link already, and keeps that one until this succeeds."""
+        error = self._place_link(placed)
+        if error is None:
+            self._link_retry.connected(self._loop.time())
+        else:
+            self._record.link_failed(error)
+            self._link_retry.failed(self._loop.time())
+        self._alarm.set()
 
     # What happens meanwhile.
 
@@ -169,6 +235,10 @@ class Relay:
         """See `BridgeEvents`."""
         if self._lost is not None and not self._lost.done():
             self._lost.set_result(error)
+
+    def _host_reached(self) -> None:
+        self._retry.as_alone()
+        self._alarm.wake()
 
     def application_came_or_went(self) -> None:
         """See `BridgeEvents`."""
@@ -178,11 +248,20 @@ class Relay:
             self._linger.begin(self._loop.time())
         self._look_again()
 
+    def link_removed(self) -> None:
+        """Place the link again in a moment; who removes it again and again makes the moments longer."""
+        if self._link_retry.deadline is None:
+            self._record.link_removed()
+            self._link_retry.failed(self._loop.time())
+            self._alarm.set()
+
     def _rules(self) -> tuple[Rule, ...]:
-        return self._bridge.first_attempt, self._bridge.held, self._linger, self._retry
+        return self._bridge.first_attempt, self._bridge.held, self._linger, self._retry, self._link_retry
 
     def _time_passed(self, now: float) -> None:
         self._bridge.time_passed(now)
+        if self._placed is not None and self._link_retry.deadline is not None and self._link_retry.due(now):
+            self._try_link(self._placed)
         if self._linger.expire(now):
             self._look_again()
 
@@ -197,4 +276,4 @@ class Relay:
 
 
 def _endpoint(config: PortConfig) -> tuple[object, ...]:
-    return config.host, config.tcp_port, config.protocol
+    return config.host, config.tcp_port, config.protocol, config.tls

@@ -68,6 +68,7 @@ class Retry:
         self._backoff = backoff
         self._connected_at: float | None = None
         self._earliest = 0.0
+        self._alone = 0.0
         self.deadline: float | None = None
 
     @classmethod
@@ -84,14 +85,23 @@ class Retry:
         """Record that an attempt succeeded."""
         self._connected_at = now
 
-    def failed(self, now: float) -> None:
-        """Record that an attempt failed or that a connection was lost, and set the time of the next attempt."""
+    def failed(self, now: float, factor: float = 1.0) -> None:
+        """Record that an attempt failed or that a connection was lost, and set the time of the next attempt.
+
+        A `factor` above 1 makes the wait so many times as long, because others make attempts meanwhile.
+        """
         if self._connected_at is not None and now - self._connected_at >= _STABLE_AFTER:
             self._backoff.reset()
         self._connected_at = None
         delay = self._backoff.next_delay()
         self._earliest = now + min(delay, _BETWEEN_ATTEMPTS)
-        self.deadline = now + delay
+        self._alone = now + delay
+        self.deadline = now + delay * factor
+
+    def as_alone(self) -> None:
+        """Make the next attempt when it would be due without the factor, because the others' attempts have found a way."""
+        if self.deadline is not None:
+            self.deadline = min(self.deadline, self._alone)
 
     def hurry(self) -> None:
         """Make the next attempt as early as is allowed, because somebody waits for it."""

@@ -7,9 +7,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from serial_monitor.taps import Taps
 from serial_relay.config import PortConfig
+from serial_relay.identity.identities import Identities
 from serial_relay.plumbing.inotify import Inotify
+from serial_relay.port.hosts import Hosts
 from serial_relay.port.relay import Relay
 from serial_relay.status import ConfigFault, PortStatus, State
 from serial_relay.virtual_port.links import LinkDirectory
@@ -33,12 +37,22 @@ class _Port:
 class Supervisor:
     """Runs a relay for each enabled port; every method is called on the event loop's thread."""
 
-    def __init__(self, links: LinkDirectory, watches: Inotify, on_change: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        links: LinkDirectory,
+        watches: Inotify,
+        on_change: Callable[[str], None],
+        identities: Identities | None = None,
+    ) -> None:
         """Call `on_change` with a port's name when something in its status is worth reporting."""
+        self._identities = identities or Identities()
         self._links = links
         self._watches = watches
         self._on_change = on_change
+        self._hosts = Hosts()
         self._ports: dict[str, _Port] = {}
+        self.taps = Taps()
+        """Where what passes the ports can be watched."""
 
     def statuses(self) -> Mapping[str, PortStatus]:
         """The status of each configured port, also of those that are disabled or invalid."""
@@ -70,6 +84,7 @@ class Supervisor:
     async def stop(self) -> None:
         """Stop all ports: connections are closed, links removed."""
         await self._stop(list(self._ports))
+        await self._identities.stop()
 
     def restart(self, name: str) -> None:
         """Connect a port anew; applications keep their descriptors.
@@ -96,6 +111,15 @@ class Supervisor:
         """
         await self._running(name).com_port().send_break(milliseconds)
 
+    def capture(self, name: str, token: str | None) -> dict[str, Any]:
+        """Return a piece of what passed the port lately, see `Capture.piece`.
+
+        Raises:
+            UnknownPortError: no such port is running.
+            NotSupportedError, TokenError: as `Capture.piece` does.
+        """
+        return self._running(name).capture.piece(token)
+
     def _running(self, name: str) -> Relay:
         port = self._ports.get(name)
         if port is None or port.relay is None:
@@ -108,7 +132,8 @@ class Supervisor:
             if port.relay.config != config:
                 port.relay.update(config)
             return
-        relay = Relay(config, self._links, self._watches, lambda: self._on_change(name))
+        on_change, tap = (lambda: self._on_change(name)), self.taps.tap(name)
+        relay = Relay(config, self._links, self._watches, self._hosts, self._identities, on_change, tap)
         task = asyncio.get_running_loop().create_task(self._keep_running(name, relay), name=f"port {name}")
         self._ports[name] = _Port(relay.status, relay, task)
 
@@ -135,5 +160,6 @@ class Supervisor:
         for name in names:
             if self._ports[name].task is not None:
                 log.info("port %s: stopped", name)
+                self.taps.forget(name)
                 del self._ports[name]
                 self._on_change(name)

@@ -14,11 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 ANSWER = b"alive\n"
+WITHOUT_CONFIGURATION = b"alive without a configuration\n"
 
 
-async def serve(path: Path) -> Callable[[], None]:
+async def serve(path: Path, configured: Callable[[], bool] = lambda: True) -> Callable[[], None]:
     """Answer on a Unix socket at `path`, to this user alone; call what is returned to end that.
 
+    `configured` tells whether a configuration is in force.
     A socket that a killed process left there is replaced. Never raises: where no socket can be made, there is a
     warning and no health command.
     """
@@ -26,7 +28,7 @@ async def serve(path: Path) -> Callable[[], None]:
     import logging  # noqa: PLC0415
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(ANSWER)
+        writer.write(ANSWER if configured() else WITHOUT_CONFIGURATION)
         writer.close()
 
     before = os.umask(0o177)
@@ -43,8 +45,8 @@ async def serve(path: Path) -> Callable[[], None]:
         os.umask(before)
 
 
-def ask(path: Path, *, timeout: float = 5.0) -> None:
-    """Return if the service that listens at `path` answers.
+def ask(path: Path, *, timeout: float = 5.0) -> bool:
+    """Return whether the service that listens at `path` has a configuration, if it answers.
 
     Raises:
         OSError: nobody listens there, or no answer came within `timeout` seconds (TimeoutError).
@@ -54,26 +56,33 @@ def ask(path: Path, *, timeout: float = 5.0) -> None:
         question.settimeout(timeout)
         question.connect(str(path))
         received = b""
-        while chunk := question.recv(len(ANSWER)):
+        while len(received) <= len(WITHOUT_CONFIGURATION) and (chunk := question.recv(100)):
             received += chunk
-        if received != ANSWER:
+        if received not in {ANSWER, WITHOUT_CONFIGURATION}:
             raise ConnectionError(f"expected {ANSWER!r}, not {received!r}")
+        return received == ANSWER
 
 
 def main() -> int:
-    """Ask at `HEALTH_SOCKET`, say what came of it, give the exit status Docker expects: 0 healthy, 1 unhealthy."""
+    """Ask at `HEALTH_SOCKET`, say what came of it, give the exit status Docker expects: 0 healthy, 1 unhealthy.
+
+    With the argument `--configured` (a readiness probe) it is also unhealthy before any configuration is in force.
+    """
     name = os.environ.get("HEALTH_SOCKET")
     if not name:
         print("unhealthy: HEALTH_SOCKET must name the socket that the service listens on", file=sys.stderr)  # noqa: T201
         return 1
     path = Path(name)
     try:
-        ask(path)
+        configured = ask(path)
     except TimeoutError:
         print(f"unhealthy: the event loop did not answer at {path}", file=sys.stderr)  # noqa: T201
         return 1
     except OSError as error:
         print(f"unhealthy: no serial_relay answers at {path}: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    if "--configured" in sys.argv[1:] and not configured:
+        print("not ready: there is no configuration yet", file=sys.stderr)  # noqa: T201
         return 1
     print("healthy")  # noqa: T201
     return 0

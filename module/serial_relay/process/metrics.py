@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import errno
+import io
 import logging
 import socket
 import socketserver
@@ -19,6 +21,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from serial_relay.status import DISCARD_REASONS, PortStatus, State
@@ -36,6 +39,10 @@ _REQUEST_TIMEOUT = 10.0
 _LOOP_TIMEOUT = 5.0
 """Seconds for the event loop to give the values."""
 
+_NOTHING_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_REST = 1.0
+"""Seconds without taking connections when the process or the system has no descriptor or memory for another one."""
+
 
 def serve(
     address: IPv4Address | IPv6Address, port: int, statuses: Statuses, *, version: str
@@ -49,7 +56,7 @@ def serve(
     registry.register(_OnLoop(PortCollector(statuses, version), loop))
     ProcessCollector(registry=registry)
     try:
-        server = _Server((str(address), port), make_wsgi_app(registry))
+        server = _Server((str(address), port), _answer_any(make_wsgi_app(registry)))
     except OSError as error:
         log.warning(
             "no metrics: cannot listen at %s port %d: %s; METRICS_PORT names another port, 0 for none",
@@ -58,7 +65,7 @@ def serve(
             error.strerror or error,
         )
         return lambda: None
-    loop.add_reader(server.fileno(), server.handle_request)
+    server.listen(loop)
     log.info(
         "metrics at http://%s:%d/metrics",
         f"[{address}]" if address.version == 6 else address,
@@ -66,7 +73,7 @@ def serve(
     )
 
     def close() -> None:
-        loop.remove_reader(server.fileno())
+        server.stop_listening()
         server.server_close()
 
     return close
@@ -217,11 +224,33 @@ class _OnLoop(Collector):
         return collected.result(_LOOP_TIMEOUT)
 
 
+def _answer_any(app: Any) -> Any:
+    """Return the WSGI application for requests of any kind: no preference of a client and no defect makes a traceback."""
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Any:
+        try:
+            choose_encoder(environ.get("HTTP_ACCEPT", ""))
+        except Exception:  # noqa: BLE001 - a version that is none, for example
+            environ = {**environ, "HTTP_ACCEPT": ""}
+        try:
+            return app(environ, start_response)
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            log.warning("the metrics cannot be given: %r", error)
+            start_response("500 Internal Server Error", [("Content-Type", "text/plain")])
+            return [b"the metrics cannot be given; the log says why\n"]
+
+    return answer
+
+
 class _Handler(WSGIRequestHandler):
     timeout = _REQUEST_TIMEOUT
 
     def log_message(self, *_: Any) -> None:
         """Say nothing of requests."""
+
+    def get_stderr(self) -> Any:
+        """Let nothing that a client does print a traceback, as taking no answer would."""
+        return io.StringIO()
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
@@ -234,6 +263,8 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
     def __init__(self, address: tuple[str, int], app: Any) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._slots = threading.BoundedSemaphore(_MAX_REQUESTS)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._rest: asyncio.TimerHandle | None = None
         super().__init__(address, _Handler)
         self.socket.setblocking(False)
         self.set_app(app)
@@ -243,6 +274,31 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.socket.getsockname()[:2]
         self.setup_environ()
+
+    def listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take connections while the loop runs, until `stop_listening`."""
+        self._loop, self._rest = loop, None
+        loop.add_reader(self.fileno(), self.handle_request)
+
+    def stop_listening(self) -> None:
+        """Take no more connections."""
+        if self._rest is not None:
+            self._rest.cancel()
+        if self._loop is not None:
+            self._loop.remove_reader(self.fileno())
+
+    def get_request(self) -> Any:
+        """Take a connection; after an error of the system take none for a moment, as it would be asked for at once."""
+        try:
+            return super().get_request()
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            if error.errno in _NOTHING_LEFT and self._loop is not None:
+                log.warning("no metrics for a moment: %s", error.strerror)
+                self._loop.remove_reader(self.fileno())
+                self._rest = self._loop.call_later(_REST, self.listen, self._loop)
+            raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._slots.acquire(blocking=False):

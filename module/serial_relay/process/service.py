@@ -9,18 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
 from serial_relay import __version__
 from serial_relay.config import PortConfig
+from serial_relay.diagnosis.port import Subject, diagnose
+from serial_relay.identity.identities import Identities
 from serial_relay.plumbing.inotify import Inotify
 from serial_relay.port.supervisor import Supervisor
 from serial_relay.process.settings import Settings
 from serial_relay.status import ConfigFault
 from serial_relay.twin.desired import Desired, parse
-from serial_relay.twin.entry import DEFAULT_REPORT_INTERVAL
+from serial_relay.twin.keys import DEFAULT_REPORT_INTERVAL
 from serial_relay.twin.last_good import LastGood
 from serial_relay.twin.methods import Methods
 from serial_relay.twin.reported import ModuleFacts, render
@@ -40,9 +44,17 @@ class Service:
         self._last_good = LastGood(settings.state_dir)
         self._ports: Mapping[str, PortConfig] = {}
         """What runs; a faulty entry falls back on it."""
-        self._supervisor = Supervisor(links, watches, self._port_changed)
+        self._identities = Identities(settings.state_dir, os.environ, self._identity_changed)
+        self._supervisor = Supervisor(links, watches, self._port_changed, self._identities)
         self._reporter = Reporter(ModuleFacts(version=__version__, started_at=time.time()))
-        self._methods = Methods(self._supervisor, self._section, settings.allowed_methods)
+        self._links = links
+        self._methods = Methods(
+            self._supervisor, self._section, settings.allowed_methods, diagnose=self._diagnose
+        )
+        self._local_methods = Methods(
+            self._supervisor, self._section, diagnose=self._diagnose, quiet=frozenset({"getStatus"})
+        )
+        """For this machine's own administrators, whom `ALLOWED_METHODS` does not concern."""
         self._document: tuple[Document, ConfigSource] | None = None
         """The newest that is not acted upon yet."""
         self._document_arrived = asyncio.Event()
@@ -55,6 +67,10 @@ class Service:
     def supervisor(self) -> Supervisor:
         """The ports."""
         return self._supervisor
+
+    def is_configured(self) -> bool:
+        """Return whether desired properties are in force, from wherever they came."""
+        return self._reporter.facts.config_source is not None
 
     async def run(self) -> None:
         """Serve until cancelled; then all ports are closed and their links removed."""
@@ -91,8 +107,18 @@ class Service:
         """See `TwinEvents`."""
         return await self._methods.call(name, payload)
 
+    async def command_received(self, name: str, payload: object) -> tuple[int, object]:
+        """Carry out a method for a command of this machine, and give its status and answer; never raises."""
+        return await self._local_methods.call(name, payload)
+
     def _section(self) -> Document:
         return render(self._reporter.facts, self._supervisor.statuses())
+
+    async def _diagnose(self, name: str, whole: bool) -> list[dict[str, Any]]:  # noqa: FBT001 - see `Diagnose`
+        config, status = self._ports.get(name), self._supervisor.statuses()[name]
+        link = self._links.path(config.link if config else name)
+        steps = await diagnose(Subject(config, status.config_error, link, status, applications=whole))
+        return [step.as_json() for step in steps]
 
     # What becomes of it.
 
@@ -135,6 +161,11 @@ class Service:
             if finding not in self._findings:
                 log.log(findings[finding], "desired properties: %s", finding)
         self._findings = findings.keys()
+
+    def _identity_changed(self) -> None:
+        facts = replace(self._reporter.facts, fingerprint=self._identities.fingerprint)
+        self._reporter.configured(facts, self._report_interval, time.monotonic())
+        self._report_due.set()
 
     def _port_changed(self, _name: str) -> None:
         self._reporter.mark_changed(time.monotonic())

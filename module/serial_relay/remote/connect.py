@@ -59,7 +59,7 @@ async def connect(loop: asyncio.AbstractEventLoop, host: str, port: int) -> tupl
     Raises:
         RemoteError: see `connect_to_one`; or the name cannot be resolved.
     """
-    return await connect_to_one(loop, await _resolve(host, port))
+    return await connect_to_one(loop, await resolve(host, port))
 
 
 async def connect_to_one(
@@ -92,10 +92,10 @@ async def connect_to_one(
             for number, attempt in enumerate(attempts):
                 if attempt.done() and attempt.exception() is None:
                     del attempts[number]
-                    return attempt.result(), _spell(tried[number][1])
+                    return attempt.result(), spell(tried[number][1])
             over = len(attempts) == len(tried) and all(attempt.done() for attempt in attempts)
             if over or loop.time() >= until:
-                raise _most_telling(attempts, [_spell(address) for _family, address in tried], left)
+                raise _most_telling(attempts, [spell(address) for _family, address in tried], left)
     finally:
         for attempt in attempts:
             attempt.cancel()
@@ -157,7 +157,12 @@ def _new_socket(family: int) -> socket.socket:
     return connection
 
 
-async def _resolve(host: str, port: int) -> list[tuple[int, Address]]:
+async def resolve(host: str, port: int) -> list[tuple[int, Address]]:
+    """Return the address families and socket addresses of a host, which is an IP address or a name.
+
+    Raises:
+        RemoteError: the name cannot be resolved.
+    """
     try:
         literal = ipaddress.ip_address(host)
     except ValueError:
@@ -180,6 +185,7 @@ async def _resolve(host: str, port: int) -> list[tuple[int, Address]]:
     return list(dict.fromkeys((family, (address[0], port, *address[2:])) for family, address in found))
 
 
-def _spell(address: tuple[object, ...]) -> str:
+def spell(address: tuple[object, ...]) -> str:
+    """Write a socket address as `address:port`."""
     host, port = address[0], address[1]
     return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from serial_relay.plumbing.text import escaped
 from serial_relay.status import ErrorCode
+from serial_tls.records import looks_like_alert
 
 _LAST_WORDS = 100
 """Characters of a server's text in an error."""
@@ -23,6 +24,9 @@ class RemoteError(Exception):
 
     def with_last_words(self, data: bytes) -> RemoteError:
         """Return the error with what the server sent before it closed the connection at once; b"" changes nothing."""
+        if looks_like_alert(data):
+            what = f"{self}; this port uses TLS there: set `tls` in the desired properties"
+            return RemoteError(ErrorCode.TLS, what)
         text = data.decode("utf-8", "replace").strip()
         if not text:
             return self
@@ -64,6 +68,9 @@ class Remote(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes of the application to the device. What is not sent at once is kept; see `connection_full`."""
+
+    def application_opened(self) -> None:
+        """Deliver what is kept of the device's bytes: the application that is about to come must not get it."""
 
     def pause_reading(self) -> None:
         """Take nothing more from the host. TCP then holds it back."""

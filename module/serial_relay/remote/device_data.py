@@ -58,6 +58,10 @@ class DeviceData:
         """Deliver what was kept, and from now on what comes."""
         self._usable = True
         self.passing = not self._purges
+        self.deliver_early()
+
+    def deliver_early(self) -> None:
+        """Deliver what is kept, without waiting until the connection can be used."""
         early, self.early = self.early, b""
         if early:
             self._deliver(early)

@@ -3,16 +3,28 @@
 The first bytes of a connection wait for a moment before they go to the application. A serial server whose device is in
 use says so in a line of text and closes the connection at once (ser2net: "Port already in use"). The application gets
 nothing of a connection that ends in that moment: it would take the text for bytes of its device, while a server that
-has the device does not close the connection at once. The text becomes part of the error instead.
+has the device does not close the connection at once. The text becomes part of the error instead. Bytes that are no
+text, as those of most protocols of devices, are nobody's last words and do not wait; but an alert of TLS is.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from serial_relay.remote.connection import Losses, RemoteError, RemoteEvents
 from serial_relay.remote.tcp_stream import TcpStream
+from serial_relay.remote.tls_stream import TlsStream
+from serial_tls.records import looks_like_alert
+
+if TYPE_CHECKING:  # a connection without TLS needs no OpenSSL
+    from serial_relay.remote.secure import Secured
+
+TELNET_NEGOTIATION = (b"\xff\xfb", b"\xff\xfd")
+"""IAC WILL and IAC DO (RFC 854): what an RFC 2217 server begins with. A device may begin with these bytes too."""
 
 _FIRST_BYTES_EXPECTED = 1.0
 """Seconds after the connect in which the first bytes may be a server's last words."""
@@ -23,23 +35,38 @@ _FIRST_BYTES_WAIT = 0.05
 _FIRST_BYTES_LIMIT = 4096
 """Bytes that wait, at most: a server does not say more than this before it closes the connection."""
 
+_NO_TEXT = re.compile(rb"[^\x07-\x0d\x1b\x20-\x7e]")
+"""A byte that is in no message for people: neither printable ASCII nor what moves or colours text on a terminal."""
+
 
 class RawRemote:
     """See `Remote`."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, connection: socket.socket, address: str, events: RemoteEvents
+        self,
+        loop: asyncio.AbstractEventLoop,
+        connection: socket.socket,
+        address: str,
+        events: RemoteEvents,
+        telnet_seen: Callable[[], None] = lambda: None,
+        secured: Secured | None = None,
     ) -> None:
+        """Call `telnet_seen` if the server begins as an RFC 2217 server does; the bytes are delivered all the same."""
         self._loop = loop
         self._events = events
-        self._stream = TcpStream(loop, connection, address, self)
+        self._telnet_seen = telnet_seen
+        self.connection_full = events.connection_full
+        self._stream = (
+            TlsStream(loop, connection, address, self, secured)
+            if secured is not None
+            else TcpStream(loop, connection, address, self)
+        )
         self._first_bytes = b""
         self._timer = loop.call_later(_FIRST_BYTES_EXPECTED, self._deliver_first_bytes)
         self.address = address
         self.write = self._stream.write
         self.pause_reading = self._stream.pause_reading
         self.resume_reading = self._stream.resume_reading
-        self.connection_full = events.connection_full
 
     def close(self) -> Losses:
         """See `Remote`."""
@@ -53,7 +80,8 @@ class RawRemote:
             self._timer.cancel()
             self._timer = self._loop.call_later(_FIRST_BYTES_WAIT, self._deliver_first_bytes)
         self._first_bytes += data
-        if len(self._first_bytes) > _FIRST_BYTES_LIMIT:
+        no_last_words = _NO_TEXT.search(data) and not looks_like_alert(self._first_bytes)
+        if len(self._first_bytes) > _FIRST_BYTES_LIMIT or no_last_words:
             self._deliver_first_bytes()
 
     def remote_lost(self, error: RemoteError) -> None:
@@ -61,8 +89,8 @@ class RawRemote:
         self._timer.cancel()
         self._events.remote_lost(error.with_last_words(self._first_bytes))
 
-    def deliver_first_bytes(self) -> None:
-        """Deliver the first bytes now: the application that is about to come must not get what came before it."""
+    def application_opened(self) -> None:
+        """See `Remote`."""
         if self._first_bytes:
             self._deliver_first_bytes()
 
@@ -71,4 +99,6 @@ class RawRemote:
         self._stream.deliver_to(self._events.device_data)
         first_bytes, self._first_bytes = self._first_bytes, b""
         if first_bytes:
+            if first_bytes.startswith(TELNET_NEGOTIATION):
+                self._telnet_seen()
             self._events.device_data(first_bytes)

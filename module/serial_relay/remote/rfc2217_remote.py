@@ -1,6 +1,6 @@
 """A connection to an RFC 2217 access server: bytes, line settings, modem lines and breaks.
 
-`TcpStream` is the connection below, package `rfc2217` knows the protocol's bytes, `requests` the requests on their way,
+`TcpStream` or `TlsStream` is the connection below, package `rfc2217` knows the protocol's bytes, `requests` the requests on their way,
 and `device_data` what the application gets. This module decides which requests are sent and when, what follows from the
 answers, and how long to wait for them. Bytes are sent in the order of the calls, so settings come before the data that is
 written after them.
@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Iterator
 from itertools import islice
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import rfc2217
 from rfc2217 import (
@@ -57,7 +57,11 @@ from serial_relay.remote.device_data import DeviceData
 from serial_relay.remote.modem_control import ModemControl
 from serial_relay.remote.requests import Requests
 from serial_relay.remote.tcp_stream import TcpStream
+from serial_relay.remote.tls_stream import TlsStream
 from serial_relay.status import ActualLine, ErrorCode, ModemState
+
+if TYPE_CHECKING:  # a connection without TLS needs no OpenSSL
+    from serial_relay.remote.secure import Secured
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +90,9 @@ _LONGEST_REASON = 200
 
 class ComPortEvents(RemoteEvents, Protocol):
     """What such a connection reports beside the bytes."""
+
+    def look_for_flush(self) -> None:
+        """Call `purge` now, if the application has flushed: bytes of the device are about to be delivered."""
 
     def device_data_flushed(self, size: int) -> None:
         """This number of the device's bytes was discarded, because the application had discarded its input."""
@@ -116,6 +123,7 @@ class Rfc2217Remote:
         address: str,
         line: LineSettings,
         events: ComPortEvents,
+        secured: Secured | None = None,
     ) -> None:
         """Begin to negotiate; `line` is what the real port is to have, None where it keeps what it has."""
         self._loop = loop
@@ -138,6 +146,7 @@ class Rfc2217Remote:
         self._sent = 0
         """Bytes of the application, over the connection's life."""
         self._device_data = DeviceData(events.device_data, events.device_data_flushed)
+        self.application_opened = self._device_data.deliver_early
         self._stream_full = False
         self._congested = False
         self._urgent = False
@@ -149,7 +158,11 @@ class Rfc2217Remote:
         self._heartbeat = heartbeat.Heartbeat()
         self._codec = Connection(Role.CLIENT)
         self._requests = Requests(self._codec)
-        self._stream = TcpStream(loop, connection, address, self)
+        self._stream = (
+            TlsStream(loop, connection, address, self, secured)
+            if secured is not None
+            else TcpStream(loop, connection, address, self)
+        )
         modem_control = ModemControl(loop, self._codec, self._requests, address, self._flush)
         self.set_modem_lines = modem_control.set_modem_lines
         self.send_break = modem_control.send_break
@@ -214,6 +227,7 @@ class Rfc2217Remote:
     def device_data(self, data: bytes) -> None:
         """See `RemoteEvents`; these are bytes of the protocol."""
         self._heartbeat.heard()
+        self._events.look_for_flush()
         if not self._codec.is_plain(data):
             self._act_on(self._codec.receive_data(data))
         elif self._device_data.passing:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
 import socket
 import struct
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from serial_relay.plumbing.byte_channel import ByteChannel
+from serial_relay.plumbing.byte_channel import READ_SIZE, ByteChannel
 from serial_relay.remote.connect import UNSENT_LIMIT
 from serial_relay.remote.connection import Losses, RemoteError, RemoteEvents, explain
 from serial_relay.status import ErrorCode
@@ -82,15 +83,27 @@ class TcpStream:
         """See `Remote`."""
         self._channel.resume_reading()
 
-    def close(self) -> Losses:
-        """See `Remote`."""
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes that were given to `write` and not yet acknowledged by the other end's kernel."""
+        return self._channel.unwritten + self._queued(termios.TIOCOUTQ)
+
+    def unread(self) -> Iterator[bytes]:
+        """Take what was received and not read; only before `close`."""
+        self._channel.stop()
+        with contextlib.suppress(OSError):
+            while data := self._socket.recv(READ_SIZE, socket.MSG_DONTWAIT):
+                yield data
+
+    def close(self, last_words: bytes = b"") -> Losses:
+        """See `Remote`; `last_words` are sent if that is possible at once, and are not counted."""
         if self._watch is not None:
             self._watch.cancel()
         self._channel.stop()
-        losses = Losses(
-            to_device=self._channel.unwritten + self._queued(termios.TIOCOUTQ),
-            from_device=self._queued(termios.FIONREAD),
-        )
+        losses = Losses(to_device=self.unacknowledged, from_device=self._queued(termios.FIONREAD))
+        if last_words and not self._channel.unwritten:
+            with contextlib.suppress(OSError):
+                self._socket.send(last_words, socket.MSG_DONTWAIT)
         self._socket.close()
         return losses
 

@@ -24,9 +24,11 @@ from serial_relay.plumbing.text import escaped, shown
 from serial_relay.status import ConfigFault
 from serial_relay.twin.claims import settle
 from serial_relay.twin.desired_syntax import fits, invisible, whole_number
-from serial_relay.twin.entry import MAX_LISTED, Remarks, read_port, read_top
+from serial_relay.twin.entry import read_port, read_top
+from serial_relay.twin.limits import MAX_NAME_BYTES, MAX_PORTS
+from serial_relay.twin.remarks import MAX_LISTED, Remarks
+from serial_relay.twin.tls_entry import wants_tls
 
-MAX_PORTS = 64
 _DEEPEST = 4
 """Levels below which a misplaced `serialPorts` is looked for."""
 
@@ -54,7 +56,8 @@ def parse(
 ) -> Desired | None:
     """Read a whole desired section; return None if it says nothing of ports, which changes nothing.
 
-    An entry that cannot be used leaves its port with the configuration of `last_good`. If there are more than 64
+    An entry that cannot be used leaves its port with the configuration of `last_good`, but not with one that has no TLS
+    when the document asks for it: such a port stays down. If there are more than `MAX_PORTS`
     entries, those with a last good configuration come first, then the order of names: a new entry stops no running
     port. If `serialPorts` stands in a wrong place or is misspelt, the ports of `last_good` stay and a fault says so.
     """
@@ -73,7 +76,12 @@ def parse(
                 valid[name] = port
             else:
                 port_faults[name] = port
-        ports = settle(valid, port_faults, last_good)
+        good = {
+            name: config
+            for name, config in last_good.items()
+            if config.tls is not None or not wants_tls(document, entries.get(name))
+        }
+        ports = settle(valid, port_faults, good)
         for name in valid:
             if name not in port_faults and (mistake := remarks.fault_below(f"serialPorts.{name}")):
                 port_faults[name] = mistake
@@ -165,7 +173,7 @@ def _within_limit(
             faults.append(
                 ConfigFault(
                     f"serialPorts.{escaped(name)}",
-                    "a port's name of 1-64 bytes without '.', '#', '$', blanks and control characters"
+                    f"a port's name of 1-{MAX_NAME_BYTES} bytes without '.', '#', '$', blanks and control characters"
                     + (f" (remove {character})" if character else ""),
                 )
             )
@@ -182,13 +190,18 @@ def _within_limit(
 def _bounded_faults(faults: list[ConfigFault]) -> tuple[ConfigFault, ...]:
     if len(faults) <= MAX_LISTED:
         return tuple(faults)
-    more = ConfigFault(
-        "serialPorts", f"names that ports can have; {len(faults) - MAX_LISTED} more entries have other names"
-    )
+    left_out = len(faults) - MAX_LISTED
+    more = ConfigFault("serialPorts", f"free of mistakes like these; {left_out} more are not listed")
     return (*faults[:MAX_LISTED], more)
 
 
 def _to_entry(port: PortConfig) -> dict[str, Any]:
     entry = {to_camel(key): value for key, value in asdict(port).items() if key != "name"}
     line = {to_camel(key): value for key, value in asdict(port.line).items() if value is not None}
+    if port.tls is not None:
+        entry["tls"] = {
+            to_camel(key): list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(port.tls).items()
+            if value is not None
+        }
     return entry | {"line": line, "mode": f"{port.mode:03o}"}

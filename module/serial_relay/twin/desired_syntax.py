@@ -1,6 +1,7 @@
 """How single values of the desired properties are written, and how they are shown back to people.
 
-The checks raise `ValueError` for what they refuse; its text, if any, says what is probably meant instead.
+The checks raise `ValueError` for what they refuse; its text, if any, says what is probably meant instead. Beside each
+stands a pattern that says the same in the language of JSON Schema (ECMA-262, as far as Python's `re` agrees with it).
 """
 
 from __future__ import annotations
@@ -9,8 +10,50 @@ import ipaddress
 import re
 import unicodedata
 
-_MAX_NAME_BYTES = 64
+from serial_relay.twin.limits import MAX_NAME_BYTES
+
 _MAX_HOST_LENGTH = 253  # RFC 1035, 2.3.4, without the root's dot
+_RESERVED_LINK = "serial-relay"
+
+_END = r"$(?!\n)"  # Python's `$` alone also matches before a last line feed
+
+# Characters that are not printable, as ranges: controls, the blanks and joiners of Unicode, surrogates, private use.
+_UNPRINTABLE = r"\u0000-\u0020\u007f-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ud800-\uf8ff\ufeff\ufff0-\ufffb"
+
+NAME_PATTERN = rf"^[^{_UNPRINTABLE}.#$]{{1,64}}{_END}"
+"""A port's name. What a pattern cannot say: the limit is 64 bytes of UTF-8, and Unicode has unassigned characters."""
+
+LINK_PATTERN = rf"^(?!(?:/dev/)?{_RESERVED_LINK}{_END})(?:/dev/)?(?!\.)[^{_UNPRINTABLE}/]{{1,64}}{_END}"
+"""A link, with the limits of `NAME_PATTERN`."""
+
+MODE_PATTERN = rf"^0?[0-7]{{3}}{_END}"
+
+
+def _host_pattern() -> str:
+    octet = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+    ipv4 = rf"(?!0\.0\.0\.0{_END}|22[4-9]\.|23[0-9]\.){octet}(?:\.{octet}){{3}}"
+    group = "[0-9A-Fa-f]{1,4}"
+    last_two = rf"(?:{group}:{group}|{octet}(?:\.{octet}){{3}})"
+    forms = [rf"(?:{group}:){{6}}{last_two}"]
+    for before in range(8):  # groups before the `::`; at most seven stand beside it
+        start = "" if before == 0 else rf"{group}(?::{group}){{{before - 1}}}"
+        rest = 7 - before
+        ends = [""]
+        if rest >= 1:
+            ends.append(rf"{group}(?::{group}){{0,{rest - 1}}}")
+        if rest >= 2:
+            ends.append(rf"(?:{group}:){{0,{rest - 2}}}{octet}(?:\.{octet}){{3}}")
+        forms.append(rf"{start}::(?:{'|'.join(ends)})")
+    ipv6 = rf"(?![0:.]+(?:%|{_END}))(?![Ff]{{2}}[0-9A-Fa-f]{{2}}:)(?:{'|'.join(forms)})(?:%[A-Za-z0-9_.-]{{1,15}})?"
+    label = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+    name = (
+        rf"(?=[^\n]{{1,{_MAX_HOST_LENGTH}}}\.?{_END})(?!(?:[^\n]*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?{_END})"
+        rf"{label}(?:\.{label})*\.?"
+    )
+    return rf"^(?:{ipv4}|{ipv6}|{name}){_END}"
+
+
+HOST_PATTERN = _host_pattern()
 
 
 def whole_number(value: object) -> object:
@@ -42,7 +85,9 @@ def check_host(value: str) -> str:
         scope = value.partition("%")[2]
         if not re.fullmatch(r"[A-Za-z0-9_.-]{0,15}", scope):  # an interface's name, IFNAMSIZ - 1
             raise ValueError("an interface's name follows the '%'")
-        if address.is_unspecified or address.is_multicast:
+        # Of an IPv4 address that is mapped into IPv6 the versions of Python think differently, so it is not looked into.
+        mapped = address.version == 6 and address.ipv4_mapped is not None
+        if not mapped and (address.is_unspecified or address.is_multicast):
             raise ValueError("nothing can be reached at this address")
         return value
     if re.fullmatch(r"[^:]+:\d+", value):
@@ -67,7 +112,7 @@ def check_link(value: str) -> str:
         raise ValueError("directly below /dev, in no other directory")
     if name.startswith(".") or " " in name or not fits(name):
         raise ValueError
-    if name == "serial-relay":
+    if name == _RESERVED_LINK:
         raise ValueError("the relay itself uses this name")
     return name
 
@@ -81,4 +126,4 @@ def check_mode(value: object) -> int:
 
 def fits(name: str) -> bool:
     """Whether a name is printable and short enough for a port or a link."""
-    return name.isprintable() and 1 <= len(name.encode()) <= _MAX_NAME_BYTES
+    return name.isprintable() and 1 <= len(name.encode()) <= MAX_NAME_BYTES

@@ -37,6 +37,13 @@ MAX_METHODS = 16
 MAX_LINE = 2 * 1024 * 1024
 """Bytes of one line from the child: a method's payload has at most 128 KB, JSON escapes make it six times that."""
 
+MAX_PRINTED = 20
+"""Lines of one child's standard error in the log; the rest of them is read and left out."""
+_PRINTED_LINE = 300
+"""Characters of such a line."""
+_LAST_WORDS_SECONDS = 1.0
+"""At most this long the end of a child waits for what it printed last."""
+
 _CLIENT_PROGRAM = Path(__file__).with_name("edge_client.py")
 
 
@@ -155,6 +162,9 @@ class _Client:
         self._changed = asyncio.Event()
         self._reason: str | None = None
         self._reader = asyncio.create_task(self._read_lines(), name="edge-client")
+        self._printed = asyncio.create_task(
+            _log_printed(cast("asyncio.StreamReader", process.stderr)), name="edge-client standard error"
+        )
 
     @staticmethod
     @contextlib.asynccontextmanager
@@ -171,6 +181,7 @@ class _Client:
             str(timing.token),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
             limit=MAX_LINE,
             start_new_session=True,  # a terminal's Ctrl-C is for the parent alone
         )
@@ -236,6 +247,8 @@ class _Client:
             method.cancel()
         await asyncio.wait([self._reader, *self._methods])
         await self._process.wait()
+        await asyncio.wait([self._printed], timeout=_LAST_WORDS_SECONDS)
+        self._printed.cancel()
 
     async def _read_lines(self) -> None:
         try:
@@ -292,6 +305,21 @@ class _Client:
     async def _answer(self, request: str, status: int, answer: object) -> None:
         with contextlib.suppress(_EndedError, _RefusedError):
             await self.call("answer", request=request, status=status, payload=answer)
+
+
+async def _log_printed(stream: asyncio.StreamReader) -> None:
+    """Log what the SDK's process prints, which it does when the SDK or Python itself is in trouble."""
+    lines, rest, data = 0, b"", b"-"
+    while data:
+        data = await stream.read(4096)
+        *complete, rest = (rest + data).split(b"\n")
+        if len(rest) > _PRINTED_LINE or not data:
+            complete, rest = [*complete, rest], b""
+        for line in complete:
+            if (text := line.decode("utf-8", "replace").rstrip()) and (lines := lines + 1) <= MAX_PRINTED:
+                log.warning("the SDK's process printed: %s", text[:_PRINTED_LINE])
+    if lines > MAX_PRINTED:
+        log.warning("the SDK's process printed %d more lines", lines - MAX_PRINTED)
 
 
 def _error(message: str) -> dict[str, str]:

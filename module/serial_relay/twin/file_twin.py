@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from serial_relay.plumbing import inotify
+from serial_relay.plumbing.threads import in_thread
 from serial_relay.twin.json_file import UnreadableError, read_object, replace_object
 from serial_relay.twin.reported import apply_merge_patch
 from serial_relay.twin.twin import Document, TwinEvents, TwinUnavailableError
@@ -99,7 +100,7 @@ class FileTwin:
         if self._reported_path is None:
             return
         try:
-            await asyncio.to_thread(replace_object, self._reported_path, self._reported, durable=False)
+            await in_thread(replace_object, self._reported_path, self._reported, durable=False)
         except OSError as error:
             message = f"cannot write {self._reported_path}: {error.strerror or error}"
             if not self._failing:
@@ -110,10 +111,13 @@ class FileTwin:
 
     async def _read(self) -> dict[str, Any] | str:
         """Return the document, or say what is wrong with it."""
-        result = await asyncio.to_thread(_read, self._desired_path)
-        if isinstance(result, str):
-            await asyncio.sleep(_SETTLE_UNREADABLE)
-            result = await asyncio.to_thread(_read, self._desired_path)
+        try:
+            result = await in_thread(_read, self._desired_path)
+            if isinstance(result, str):
+                await asyncio.sleep(_SETTLE_UNREADABLE)
+                result = await in_thread(_read, self._desired_path)
+        except OSError as error:
+            return f"{self._desired_path} cannot be read now: {error.strerror or error}"
         return result
 
     async def _wait_for_change(self) -> None:

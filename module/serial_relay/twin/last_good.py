@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from serial_relay.plumbing.threads import in_thread
 from serial_relay.twin.desired import Desired, to_document
 from serial_relay.twin.json_file import UnreadableError, read_object, replace_object
 
@@ -52,7 +53,7 @@ class LastGood:
             if document == self._stored:
                 return
             try:
-                await asyncio.to_thread(_write, self._path, document)
+                await in_thread(_write, self._path, document)
             except OSError as error:
                 if not self._failing:
                     log.warning(

@@ -6,6 +6,7 @@ asked is checked here, what a port can do at the moment is the port's to say.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +21,9 @@ from pydantic import (
     Field,
     StrictBool,
     StrictStr,
+    StringConstraints,
     ValidationError,
+    WithJsonSchema,
 )
 
 from serial_relay.plumbing.log import LEVELS, known_level, set_level
@@ -31,6 +34,13 @@ from serial_relay.twin.desired_syntax import whole_number
 log = logging.getLogger(__name__)
 
 Answer = tuple[int, dict[str, Any]]
+
+Diagnose = Callable[[str, bool], Awaitable[list[dict[str, Any]]]]
+"""Takes the steps of the diagnosis of a configured port, all of them or those that cost little; never raises."""
+
+_TELLING = ("failed", "warning")
+_LONGEST_FOUND = 200
+"""Characters of what was found, where the steps of all ports are asked for."""
 
 
 class Ports(Protocol):
@@ -61,42 +71,100 @@ class Ports(Protocol):
             LookupError, NotSupportedError: as with `set_modem_lines`.
         """
 
+    def capture(self, name: str, token: str | None) -> Mapping[str, Any]:
+        """Return a piece of what passed the port lately.
+
+        Raises:
+            LookupError: no such port is running.
+            NotSupportedError: nothing is kept; the text says why.
+            ValueError: the token was not given out by the port.
+        """
+
 
 class _Payload(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class _Port(_Payload):
-    port: StrictStr = Field(description="the name of a port")
+    port: StrictStr = Field(description="the name of a port", examples=["ttyVirtS0"])
+
+
+_ANY_CASE = "|".join("".join(f"[{letter.upper()}{letter}]" for letter in level) for level in LEVELS)
+_LEVEL_SPELLINGS: list[dict[str, Any]] = [{"enum": list(LEVELS)}, {"pattern": rf"^(?:{_ANY_CASE})$(?!\n)"}]
+"""The levels as an editor proposes them, and in any case."""
 
 
 class _Level(_Payload):
-    level: Annotated[StrictStr, AfterValidator(known_level)] = Field(
-        description=f"one of {', '.join(LEVELS)}"
-    )
+    level: Annotated[
+        StrictStr, AfterValidator(known_level), WithJsonSchema({"type": "string", "anyOf": _LEVEL_SPELLINGS})
+    ] = Field(description=f"one of {', '.join(LEVELS)}", examples=["debug"])
 
 
 class _ModemLines(_Port):
-    dtr: StrictBool | None = Field(default=None, description="true or false")
-    rts: StrictBool | None = Field(default=None, description="true or false")
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [line], "properties": {line: {"type": "boolean"}}} for line in ("dtr", "rts")
+            ]
+        }
+    )
+
+    dtr: StrictBool | None = Field(default=None, description="true or false", examples=[True])
+    rts: StrictBool | None = Field(default=None, description="true or false", examples=[False])
 
 
 class _Break(_Port):
     milliseconds: Annotated[int, BeforeValidator(whole_number), Field(strict=True, ge=1, le=5000)] = Field(
-        default=250, description="a number of milliseconds, 1-5000"
+        default=250, description="a number of milliseconds, 1-5000", examples=[250]
     )
 
 
-METHOD_NAMES = frozenset({"getStatus", "restartPort", "setLogLevel", "setModemLines", "sendBreak"})
+class _Capture(_Port):
+    next: Annotated[StrictStr, StringConstraints(pattern=r"^[0-9]{1,18}-[0-9]{1,18}$")] | None = Field(
+        default=None, description="the `next` of the answer before", examples=["120-345"]
+    )
+
+
+class _Diagnosis(_Payload):
+    model_config = ConfigDict(json_schema_extra={"type": ["object", "null"]})
+
+    port: StrictStr | None = Field(default=None, description="the name of a port", examples=["ttyVirtS0"])
+
+
+REQUESTS: Mapping[str, type[BaseModel] | None] = {
+    "getStatus": None,
+    "restartPort": _Port,
+    "setLogLevel": _Level,
+    "setModemLines": _ModemLines,
+    "sendBreak": _Break,
+    "capture": _Capture,
+    "diagnose": _Diagnosis,
+}
+"""What each method expects as its payload; None: whatever it is, it is not looked at."""
+
+METHOD_NAMES = frozenset(REQUESTS)
 
 
 class Methods:
     """Carries out direct methods on the running ports."""
 
     def __init__(
-        self, ports: Ports, report: Callable[[], Mapping[str, Any]], allowed: frozenset[str] = METHOD_NAMES
+        self,
+        ports: Ports,
+        report: Callable[[], Mapping[str, Any]],
+        allowed: frozenset[str] = METHOD_NAMES,
+        *,
+        diagnose: Diagnose,
+        quiet: frozenset[str] = frozenset(),
     ) -> None:
-        """`report` gives the whole reported section; methods that are not in `allowed` are refused."""
+        """`report` gives the whole reported section; methods that are not in `allowed` are refused.
+
+        `diagnose` takes the steps of a port's diagnosis.
+
+        Calls of `quiet` methods are logged only for debugging: those that somebody makes each second.
+        """
+        self._diagnose_port = diagnose
+        self._quiet = quiet
         self._ports = ports
         self._report = report
         self._allowed = allowed
@@ -106,6 +174,8 @@ class Methods:
             "setLogLevel": self._set_log_level,
             "setModemLines": self._set_modem_lines,
             "sendBreak": self._send_break,
+            "capture": self._capture,
+            "diagnose": self._diagnose,
         }
 
     async def call(self, name: str, payload: object) -> Answer:
@@ -121,8 +191,12 @@ class Methods:
             answer = _refusal(
                 HTTPStatus.INTERNAL_SERVER_ERROR, "unexpected error; the module's log says more"
             )
-        log.info(
-            "method %s: %d%s", escaped(name), answer[0], f", {answer[1]['error']}" if answer[0] >= 400 else ""
+        log.log(
+            logging.DEBUG if name in self._quiet else logging.INFO,
+            "method %s: %d%s",
+            escaped(name),
+            answer[0],
+            f", {answer[1]['error']}" if answer[0] >= 400 else "",
         )
         return int(answer[0]), answer[1]
 
@@ -175,6 +249,28 @@ class Methods:
             await self._ports.send_break(asked.port, asked.milliseconds)
         return HTTPStatus.OK, asked.model_dump()
 
+    async def _capture(self, payload: object) -> Answer:
+        asked = _Capture.model_validate(payload)
+        try:
+            with self._running(asked.port):
+                return HTTPStatus.OK, {"port": asked.port, **self._ports.capture(asked.port, asked.next)}
+        except ValueError:
+            return _refusal(
+                HTTPStatus.BAD_REQUEST, f"next must be {_Capture.model_fields['next'].description}"
+            )
+
+    async def _diagnose(self, payload: object) -> Answer:
+        asked = _Diagnosis.model_validate({} if payload is None else payload)
+        names = list(self._ports.statuses()) if asked.port is None else [asked.port]
+        if asked.port is not None and asked.port not in self._ports.statuses():
+            raise _UnknownPortError(asked.port)
+        whole = asked.port is not None
+        found = await asyncio.gather(*(self._diagnose_port(name, whole) for name in names))
+        if not whole:
+            # All steps of hundreds of ports are more than a method may answer (128 KB).
+            found = [_most_telling(steps) for steps in found]
+        return HTTPStatus.OK, {"ports": dict(zip(names, found, strict=True))}
+
     @contextmanager
     def _running(self, name: str) -> Iterator[None]:
         status = self._ports.statuses().get(name)
@@ -190,6 +286,21 @@ class _UnknownPortError(Exception):
     """Its text is the name that was asked for."""
 
 
+def _most_telling(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the first step that failed, or else the first warning, in short; nothing if all is well."""
+    for verdict in _TELLING:
+        for step in steps:
+            if step["verdict"] == verdict:
+                return [
+                    {
+                        "step": step["step"],
+                        "verdict": verdict,
+                        "found": escaped(step["found"], _LONGEST_FOUND),
+                    }
+                ]
+    return []
+
+
 def _refusal(status: HTTPStatus, reason: str) -> Answer:
     return status, {"error": reason}
 
@@ -201,6 +312,6 @@ def _complaint(invalid: ValidationError) -> str:
     key = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
         return f"{escaped(key)} is not known"
-    model = next(model for model in (_Port, _Level, _ModemLines, _Break) if model.__name__ == invalid.title)
+    model = next(model for model in REQUESTS.values() if model and model.__name__ == invalid.title)
     expected = f"{key} must be {model.model_fields[key].description}"
     return expected if error["type"] == "missing" else f"{expected}, not {shown(error['input'])}"

@@ -18,14 +18,12 @@ from serial_relay.status import (
     PortStatus,
     State,
 )
+from serial_relay.twin.limits import MAX_SECTION_BYTES
 from serial_relay.twin.twin import ConfigSource, Document
-
-MAX_SECTION_BYTES = 32_000
-"""Of JSON; edgeHub refuses more than 32 KB."""
 
 _MAX_TEXT = 256
 _MAX_FAULTS = 10
-_MAX_INTEGER = 2**52 - 1  # the largest that edgeHub takes
+MAX_INTEGER = 2**52 - 1  # the largest that edgeHub takes
 
 _WELL = frozenset({State.CONNECTED, State.IDLE})
 
@@ -38,6 +36,7 @@ MODULE_KEYS = (
     "configSource",
     "desiredVersion",
     "configErrors",
+    "moduleFingerprint",
 )
 _LINE_KEYS = ("baudRate", "dataBits", "parity", "stopBits", "flowControl")
 PORT_KEYS: Mapping[str, tuple[str, ...]] = {
@@ -57,9 +56,6 @@ PORT_KEYS: Mapping[str, tuple[str, ...]] = {
 }
 """Every key that a port can have, with the keys below it."""
 
-_MODULE_KEYS = frozenset(MODULE_KEYS)
-_KEYS_BELOW = frozenset(key for key, below in PORT_KEYS.items() if below)
-
 _REDUCTIONS = (
     "modem",
     "line",
@@ -73,6 +69,9 @@ _REDUCTIONS = (
     "remoteAddress",
     "configError.expected",
     "applicationOpen",
+    "lastError.at",
+    "configError",
+    "lastError",
 )
 """What is left out of all ports when the section is too long, the least important first."""
 
@@ -88,6 +87,8 @@ class ModuleFacts:
     config_source: ConfigSource | None = None
     desired_version: int | None = None
     faults: tuple[ConfigFault, ...] = ()
+    fingerprint: str | None = None
+    """Of this module's own certificate, from its first use."""
 
 
 def render(facts: ModuleFacts, statuses: Mapping[str, PortStatus]) -> dict[str, Any]:
@@ -109,6 +110,7 @@ def render(facts: ModuleFacts, statuses: Mapping[str, PortStatus]) -> dict[str, 
             "configSource": facts.config_source,
             "desiredVersion": facts.desired_version,
             "configErrors": [_fault(fault) for fault in facts.faults[:_MAX_FAULTS]] or None,
+            "moduleFingerprint": facts.fingerprint,
             "serialPorts": {name: _port(status) for name, status in sorted(statuses.items())},
         }
     )
@@ -121,15 +123,12 @@ def _status(ports: int, enabled: int, well: int) -> str:
 
 
 def fit(section: Document, limit: int = MAX_SECTION_BYTES) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Leave things out of a section until a patch of all of it is at most `limit` bytes; say what was left out.
-
-    A full patch is longer than the section: it says null for each key that the other side may still hold.
-    """
+    """Leave things out of a section until it is at most `limit` bytes of JSON; say what was left out."""
     ports = {name: dict(port) for name, port in section["serialPorts"].items()}
     fitted = {**section, "serialPorts": ports}
     omitted: list[str] = []
     for reduction in _REDUCTIONS:
-        if _full_size(fitted) <= limit:
+        if json_size(fitted) <= limit:
             return fitted, tuple(omitted)
         omitted.append(reduction)
         key, _, below = reduction.partition(".")
@@ -138,7 +137,7 @@ def fit(section: Document, limit: int = MAX_SECTION_BYTES) -> tuple[dict[str, An
                 port[key] = {name: value for name, value in port[key].items() if name != below}
             else:
                 port.pop(key, None)
-    while _full_size(fitted) > limit and ports:
+    while json_size(fitted) > limit and ports:
         omitted.append(f"serialPorts.{ports.popitem()[0]}")
     return fitted, tuple(omitted)
 
@@ -186,18 +185,9 @@ def unknown_section(ports: Iterable[str]) -> dict[str, Any]:
     return {**dict.fromkeys(MODULE_KEYS, _ANYTHING), "serialPorts": dict.fromkeys(ports, port) or _ANYTHING}
 
 
-def _full_size(section: Document) -> int:
-    """Return the bytes of `merge_patch(unknown_section(…), section)` without making that."""
-    nulls = sum(map(_null_size, _MODULE_KEYS - section.keys()))
-    for port in section["serialPorts"].values():
-        nulls += sum(map(_null_size, PORT_KEYS.keys() - port.keys()))
-        for key in _KEYS_BELOW & port.keys():
-            nulls += sum(_null_size(below) for below in PORT_KEYS[key] if below not in port[key])
-    return len(json.dumps(section, separators=(",", ":"), ensure_ascii=False).encode()) + nulls
-
-
-def _null_size(key: str) -> int:
-    return len(f',"{key}":null')
+def json_size(value: Document) -> int:
+    """Return the bytes of `value` as JSON without blanks, which is how it is sent."""
+    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
 
 
 def _port(status: PortStatus) -> dict[str, Any]:
@@ -243,7 +233,7 @@ def _modem(modem: ModemState) -> dict[str, bool]:
 
 
 def _integer(value: int) -> int:
-    return min(value, _MAX_INTEGER)
+    return min(value, MAX_INTEGER)
 
 
 def _time(moment: float) -> str:

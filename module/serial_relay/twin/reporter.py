@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from serial_relay.status import PortStatus, State
-from serial_relay.twin.entry import DEFAULT_REPORT_INTERVAL
+from serial_relay.status import ErrorCode, PortStatus, State
+from serial_relay.twin.keys import DEFAULT_REPORT_INTERVAL
+from serial_relay.twin.limits import MAX_SECTION_BYTES
 from serial_relay.twin.reported import (
     MODULE_KEYS,
     ModuleFacts,
     fit,
+    json_size,
     merge_patch,
     render,
     unknown_section,
@@ -45,7 +47,7 @@ _LAST_RETRY = 3600 / PER_HOUR
 _ROUNDING = 1e-6
 
 _HEALTHY = (State.CONNECTING, State.NEGOTIATING, State.CONNECTED, State.IDLE)
-_FACTS = ("version", "startedAt", "configSource", "desiredVersion", "configErrors")
+_FACTS = ("version", "startedAt", "configSource", "desiredVersion", "configErrors", "moduleFingerprint")
 
 
 class _Urgency(IntEnum):
@@ -148,10 +150,14 @@ class Reporter:
         patch = merge_patch(held, section)
         if not patch:
             return None
+        if json_size(patch) > MAX_SECTION_BYTES:
+            # The nulls for what the other side must forget make it so long. It forgets all of it first, then.
+            section, patch = {}, dict.fromkeys((*MODULE_KEYS, "serialPorts"))
+            self._changed_at = now
         if paid:
             self._bucket.take()
         self._sent = _Sent(section, paid=paid)
-        self._names.update(section["serialPorts"])
+        self._names.update(section.get("serialPorts", ()))
         return patch
 
     def accepted(self) -> None:
@@ -251,8 +257,11 @@ def _port_urgency(held: object, port: Document) -> _Urgency:
 
 
 def _code(port: Document) -> object:
+    """Return what is wrong; with TLS only the message says it, and names what to change."""
     error = port.get("lastError")
-    return error.get("code") if isinstance(error, Mapping) else None
+    if not isinstance(error, Mapping):
+        return None
+    return error.get("message") if error.get("code") == ErrorCode.TLS else error.get("code")
 
 
 def _without_slow_changes(held: Document, section: dict[str, Any]) -> dict[str, Any]:

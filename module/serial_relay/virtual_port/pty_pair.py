@@ -107,6 +107,8 @@ class PtyPair:
             os.close(self._open_slave())  # a master hangs up only after the first close
             self._poll = select.poll()
             self._poll.register(self._master, 0)
+            self._control = select.poll()
+            self._control.register(self._master, select.POLLPRI)
             self._follower = TermiosFollower(loop, self._master, events)
             self.channel = ByteChannel(loop, self._master, self._data_received, self)
             self._watch: int | None = watches.watch(self.slave, _TOUCHES, self._slave_touched)
@@ -131,6 +133,11 @@ class PtyPair:
         """Begin to read for an application that has just opened the slave."""
         self.ended = False
         self._follower.look()
+
+    def look_for_flush(self) -> None:
+        """Tell of what the application did beside writing, if there is something: a control byte waits (POLLPRI)."""
+        if self._control.poll(0):
+            self._follower.look()
 
     def leave(self) -> int:
         """End an application's use of a pair to which no link leads any more.

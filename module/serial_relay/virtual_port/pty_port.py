@@ -90,6 +90,10 @@ class PtyPort:
             if pair is not None:
                 self._give_to_owner(pair.slave)
 
+    def look_for_flush(self) -> None:
+        """See `VirtualPort`."""
+        self._current.look_for_flush()
+
     def pause_reading(self) -> None:
         """See `VirtualPort`."""
         for pair in (*self._left, self._current, self._spare):

@@ -7,6 +7,7 @@ configuration alone.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import struct
 import termios
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Self
 
 from serial_relay.config import LineSettings
+from serial_relay.virtual_port import named_speeds
 
 EXTPROC = 0o200000
 """c_lflag: "external processing", which makes a pty tell its master of every `tcsetattr` (tty_ioctl(4), TIOCPKT)."""
@@ -69,12 +71,22 @@ _DEFAULT_SPEED = 38_400
 
 def read_termios(master: int) -> Termios:
     """Return the slave's settings: on a pty both ends' ioctls mean the slave's (drivers/tty/tty_ioctl.c)."""
-    return Termios.unpack(fcntl.ioctl(master, _TCGETS2, bytes(_TERMIOS2.size)))
+    try:
+        return Termios.unpack(fcntl.ioctl(master, _TCGETS2, bytes(_TERMIOS2.size)))
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        return Termios(*named_speeds.read(master))
 
 
 def write_termios(master: int, attributes: Termios) -> None:
     """Set the slave's settings."""
-    fcntl.ioctl(master, _TCSETS2, attributes.pack())
+    try:
+        fcntl.ioctl(master, _TCSETS2, attributes.pack())
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        named_speeds.write(master, attributes)
 
 
 def unused(line: Termios | None) -> Termios:

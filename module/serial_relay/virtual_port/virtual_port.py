@@ -46,6 +46,9 @@ class VirtualPort(Protocol):
     def write(self, data: bytes) -> None:
         """Hand bytes of the device to the application; only while one has the port open."""
 
+    def look_for_flush(self) -> None:
+        """Tell at once of a flush that the application has made and that was not told yet."""
+
     def pause_reading(self) -> None:
         """Take nothing more from the application: its writes block when the port's own buffer is full."""
 

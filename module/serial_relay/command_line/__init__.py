@@ -1,0 +1,1 @@
+"""The commands of this machine: what people and scripts call, beside the module itself."""

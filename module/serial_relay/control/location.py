@@ -1,0 +1,107 @@
+"""Where the control sockets of this machine's modules stand, and which of them answer.
+
+Each module has a socket that is named after its process, so that several modules never take each other's. It stands in
+the directory `serial-relay` below `XDG_RUNTIME_DIR`, for root below /run, for others without such a directory below the
+temporary one; systemd's `RuntimeDirectory=` goes before all of these. Only the module's user and root may speak to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import stat
+import tempfile
+from pathlib import Path
+
+_NAME = re.compile(r"serial-relay-(\d+)\.sock")
+
+CONNECT_SECONDS = 5.0
+
+
+class NotRunningError(Exception):
+    """No module answers; the text says why, for people."""
+
+
+def directory() -> Path:
+    """Return the directory of the sockets for this user."""
+    if service := os.environ.get("RUNTIME_DIRECTORY"):
+        return Path(service.partition(":")[0])
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(runtime) / "serial-relay"
+    if os.geteuid() == 0:
+        return Path("/run/serial-relay")
+    return Path(tempfile.gettempdir()) / f"serial-relay-{os.geteuid()}"
+
+
+def socket_path(pid: int) -> Path:
+    """Return the path of a process's socket."""
+    return directory() / f"serial-relay-{pid}.sock"
+
+
+def own(path: Path) -> None:
+    """Make a directory for sockets, or check the one that is there.
+
+    Raises:
+        OSError: it cannot be made, or somebody else could put another socket in the place of ours.
+    """
+    path.mkdir(mode=0o700, exist_ok=True)
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise PermissionError(f"{path} is not a directory in which this user alone may write; remove it")
+
+
+def running() -> list[int]:
+    """Return the process ids whose sockets answer; what a killed module left is removed."""
+    found = []
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        for path in sorted(directory().iterdir()):
+            match = _NAME.fullmatch(path.name)
+            if match is not None and _answers(path):
+                found.append(int(match[1]))
+    return found
+
+
+def chosen(pid: int | None) -> int:
+    """Return the process to speak to: the one that is named, or the only one that runs.
+
+    Raises:
+        NotRunningError: there is none, or there are several.
+    """
+    if pid is not None:
+        return pid
+    match running():
+        case []:
+            raise NotRunningError(
+                f"no serial_relay runs that this user may speak to (no socket in {directory()}); in a container run the"
+                " command in that container, beside it as its user or as root"
+            )
+        case [only]:
+            return only
+        case [first, *_] as several:
+            raise NotRunningError(f"{len(several)} serial_relays are running: say which with --pid {first}")
+    raise AssertionError
+
+
+def _answers(path: Path) -> bool:
+    try:
+        connect(path).close()
+    except ConnectionRefusedError:
+        path.unlink(missing_ok=True)
+        return False
+    except OSError:
+        return False
+    return True
+
+
+def connect(path: Path) -> socket.socket:
+    """Return a connection to the socket at `path`. Raises `OSError`."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(CONNECT_SECONDS)
+        connection.connect(str(path))
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,120 @@
+"""The identities of this module, each made or fetched when the first connection needs it, and kept for the others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from serial_relay.config import TlsIdentity
+from serial_tls.errors import IdentityError
+
+if TYPE_CHECKING:  # the library for certificates is loaded when the first connection needs one
+    from serial_tls.identity import Identity
+
+log = logging.getLogger(__name__)
+
+IDENTITY_FILE = "identity.pem"
+"""The file of the own identity in the directory of the module's state."""
+
+_RENEW_AT = 2 / 3
+"""The part of a certificate's life after which IoT Edge is asked for the next one."""
+
+_RETRY = 60.0
+"""Seconds until IoT Edge is asked again, and the shortest time between two certificates."""
+
+
+class Identities:
+    """Own identity in `state_dir`, and the one of IoT Edge; either may be impossible here, which its users learn."""
+
+    def __init__(
+        self,
+        state_dir: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`environment` says how IoT Edge is asked; call `on_change` when `fingerprint` has changed."""
+        self._path = state_dir / IDENTITY_FILE if state_dir else None
+        self._environment = environment or {}
+        self._on_change = on_change
+        self._own: Identity | None = None
+        self._edge: Identity | None = None
+        self._making = asyncio.Lock()
+        self._renewing: asyncio.Task[None] | None = None
+        self._name = f"serial_relay {socket.gethostname()}"
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the module's own identity, from its first use."""
+        return self._own.fingerprint if self._own is not None else None
+
+    async def get(self, kind: TlsIdentity) -> Identity:
+        """Return an identity.
+
+        Raises:
+            IdentityError: it cannot be had; the text says what to do.
+        """
+        async with self._making:
+            if kind is TlsIdentity.OWN:
+                return await self._get_own()
+            if self._edge is None or _expired(self._edge):
+                self._edge = await self._fetch()
+            if self._renewing is None:
+                self._renewing = asyncio.create_task(self._keep_fresh(), name="edge identity")
+            return self._edge
+
+    async def stop(self) -> None:
+        """Fetch nothing more."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._renewing
+            self._renewing = None
+
+    def _place(self) -> Path:
+        if self._path is None:
+            raise IdentityError("this module has no place to keep its key: set STATE_DIR in its environment")
+        return self._path
+
+    async def _get_own(self) -> Identity:
+        if self._own is None:
+            from serial_tls.identity import own_identity  # noqa: PLC0415
+
+            path = self._place()
+            self._own = await asyncio.to_thread(own_identity, path, self._name)
+            log.info("the fingerprint of this module is %s", self._own.fingerprint)
+            self._on_change()
+        return self._own
+
+    async def _fetch(self) -> Identity:
+        from serial_relay.identity.workload import WorkloadApi  # noqa: PLC0415
+
+        workload = WorkloadApi.of_environment(self._environment)
+        if workload is None:
+            raise IdentityError('this is no module of IoT Edge: set `identity` to "own"')
+        return await asyncio.to_thread(workload.new_identity)
+
+    async def _keep_fresh(self) -> None:
+        """Replace the certificate of IoT Edge before it expires."""
+        while True:
+            assert self._edge is not None  # noqa: S101 - it was fetched
+            await asyncio.sleep(max(_RETRY, _seconds_to_renewal(self._edge)))
+            try:
+                self._edge = await self._fetch()
+            except IdentityError as error:
+                log.warning("the certificate of this module is not renewed yet: %s", error)
+
+
+def _expired(identity: Identity) -> bool:
+    return datetime.now(UTC) >= identity.chain[0].not_valid_after_utc
+
+
+def _seconds_to_renewal(identity: Identity) -> float:
+    certificate = identity.chain[0]
+    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    return (certificate.not_valid_before_utc + life * _RENEW_AT - datetime.now(UTC)).total_seconds()
