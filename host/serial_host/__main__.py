@@ -7,10 +7,11 @@ import sys
 from collections.abc import Sequence
 
 from serial_host.com_port.port import ComPortError
-from serial_host.command_line import asking, serving
+from serial_host.command_line import asking, diagnosing, securing, serving, watching
 from serial_host.command_line.parser import EXIT_FAILED, EXIT_USAGE, make_parser
 from serial_host.configuration import config_file
 from serial_host.control import control
+from serial_monitor.command import EndedError
 
 EXIT_INTERRUPTED = 130
 
@@ -21,6 +22,11 @@ COMMANDS = {
     "list": asking.list_ports,
     "status": asking.status,
     "stop": asking.stop,
+    "monitor": watching.monitor,
+    "diagnose": diagnosing.run,
+    "identity": securing.identity,
+    "trust": securing.trust,
+    "pair": securing.pair,
 }
 
 
@@ -35,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except config_file.ConfigError as error:
         print(f"serial_host: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_USAGE
-    except (control.NotRunningError, ComPortError, OSError) as error:
+    except (control.NotRunningError, ComPortError, EndedError, OSError, *securing.ERRORS) as error:
         print(f"serial_host: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_FAILED
     except KeyboardInterrupt:

@@ -23,6 +23,13 @@ class Protocol(StrEnum):
     RFC2217 = "rfc2217"
 
 
+class TlsVerify(StrEnum):
+    """By what clients are known."""
+
+    PIN = "pin"
+    CA = "ca"
+
+
 class Open(StrEnum):
     """When the COM port is open."""
 
@@ -78,6 +85,8 @@ class PortConfig:
     rts: bool = True
     """State of the line while the port is open."""
     rs485: bool = False
+    tls: bool = True
+    """False: without TLS, although the file has `[tls]`."""
 
     @property
     def line(self) -> LineSettings:
@@ -88,6 +97,24 @@ class PortConfig:
     def name(self) -> str:
         """What people call this port: its device as configured, or what it is found by."""
         return self.device if self.device is not None else f"USB {self.match}"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """How connections are secured."""
+
+    state_directory: str
+    """The folder of this host's own key and of the clients that `trust` and `pair` have added."""
+    verify: TlsVerify = TlsVerify.PIN
+    client_fingerprints: tuple[str, ...] = ()
+    """`sha256:` and 64 hexadecimal digits each."""
+    client_ca: str | None = None
+    """Certificates in PEM; there with `ca`."""
+    client_names: tuple[str, ...] = ()
+    """Modules of IoT Edge, `device/module`, that may be clients with `ca`; empty: all that the authority knows."""
+    certificate: str | None = None
+    """PEM, with the key in `key`; None: the host's own."""
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +133,5 @@ class Config:
 
     ports: tuple[PortConfig, ...]
     faults: tuple[ConfigFault, ...] = ()
+    tls: TlsSettings | None = None
+    """None: no port is secured."""

@@ -53,6 +53,11 @@ class ModemLines:
     ri: bool = False
     cd: bool = False
 
+    def __str__(self) -> str:
+        """Write `CTS on, DSR off, RI off, CD off`."""
+        lines = (("CTS", self.cts), ("DSR", self.dsr), ("RI", self.ri), ("CD", self.cd))
+        return ", ".join(f"{name} {'on' if on else 'off'}" for name, on in lines)
+
 
 @dataclass(frozen=True, slots=True)
 class LineErrors:

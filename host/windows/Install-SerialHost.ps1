@@ -40,6 +40,11 @@ Goes back to the version that was installed before.
 .PARAMETER Force
 Allows an older version to replace a newer one.
 
+.PARAMETER TunePorts
+Sets the latency timer of FTDI adapters to 1 ms and keeps Windows from switching USB adapters off to save power, for the
+ports that are served. It asks for each first; -Quiet and -Confirm:$false do not. An adapter takes the timer over when
+it is plugged in again at the latest. The uninstallation sets both back.
+
 .PARAMETER Test
 Changes nothing; compares the computer with what the installation should have left, and prints each difference.
 
@@ -76,10 +81,17 @@ param(
     [switch] $ReplaceConfig,
     [switch] $Previous,
     [switch] $Force,
+    [switch] $TunePorts,
     [switch] $Test,
     [switch] $Quiet,
     [switch] $PassThru
 )
+
+if ("$($ExecutionContext.SessionState.LanguageMode)" -ne 'FullLanguage') {
+    $reason = 'A policy of this computer (AppLocker, App Control) runs this script in Constrained Language Mode, where it cannot work.'
+    Write-Error -Message "$reason Have the policy allow the scripts of this folder, by their publisher or hash. Nothing was changed." -ErrorAction Continue
+    exit 2
+}
 
 # The caller's preferences do not reach in here. Commands of Windows' own modules (tasks, firewall, network) do not see
 # these either: each is given its -ErrorAction.
@@ -87,14 +99,21 @@ $ErrorActionPreference = 'Stop'
 $WarningPreference = 'Continue'
 $PSDefaultParameterValues = @{}
 $OFS = ' '
+# -WhatIf and -Confirm are for the whole, once, and not for each command that is used before.
 $whatIfOnly = [bool] $WhatIfPreference
+$confirmAll = $ConfirmPreference
+$WhatIfPreference = $false
+$ConfirmPreference = 'None'
+$isUnasked = $Quiet -or ($PSBoundParameters.ContainsKey('Confirm') -and -not $PSBoundParameters['Confirm'])
 Set-StrictMode -Version Latest
 . (Join-Path -Path $PSScriptRoot -ChildPath 'scheduled-task-helper.ps1')
 . (Join-Path -Path $PSScriptRoot -ChildPath 'serial-host-setup.ps1')
 . (Join-Path -Path $PSScriptRoot -ChildPath 'serial-host-system.ps1')
+. (Join-Path -Path $PSScriptRoot -ChildPath 'serial-host-tuning.ps1')
 
 $place = Get-SetupPlace
 $state = Get-SetupState -Quietly ($Quiet -or $PassThru)
+$state.IsTrial = $whatIfOnly
 $description = 'Serves the serial ports of this computer over TCP.'
 $configFile = $place.Config
 $logFile = Join-Path -Path $place.Log -ChildPath 'serial-host.log'
@@ -197,6 +216,7 @@ try {
     $task = Get-StartupScheduledTask -TaskName $place.TaskName
     $oldFolder = Get-TaskFolder -Task $task
     $source = Get-WantedSource
+    Test-ProgramCatalog -Folder $source
     $version = Get-ProgramVersion -Folder $source
     if (-not $version) {
         throw "The program in $source does not start. Unpack the zip again and run the script there."
@@ -287,6 +307,7 @@ function Get-Difference {
     if (-not (Test-DataPermission)) {
         "Other people than administrators and LOCAL SERVICE may use $($place.Data), or these may not."
     }
+    Get-TuningDifference
     if (-not (Test-Registered -Key $place.UninstallKey)) {
         'The entry in "Apps & features" is missing.'
     }
@@ -323,6 +344,8 @@ if ($Test) {
 
 # --- Once for the whole: -WhatIf and -Confirm ------------------------------------------------------------------------
 
+$WhatIfPreference = $whatIfOnly
+$ConfirmPreference = $confirmAll
 if ($whatIfOnly) {
     $plan = @()
     if (-not (Test-Path -LiteralPath $folder)) {
@@ -334,16 +357,20 @@ if ($whatIfOnly) {
     $plan += "reserve TCP port $($tcpPorts -join ', ') where it is not reserved yet"
     $plan += "allow $python to receive connections on TCP port $($tcpPorts -join ', ')"
     $plan += "have the start-up task '$($place.TaskName)' run it, and start it"
+    if ($TunePorts) {
+        $plan += 'set the latency timers of FTDI adapters to 1 ms and keep Windows from switching USB adapters off'
+    }
     foreach ($step in $plan) {
         $null = $PSCmdlet.ShouldProcess($change, $step)
     }
     exit 0
 }
-if (-not $PSCmdlet.ShouldProcess($change, 'Install and start')) {
+$isAgreed = $PSCmdlet.ShouldProcess($change, 'Install and start')
+$ConfirmPreference = 'None'
+if (-not $isAgreed) {
     Write-SetupLog -Message 'The administrator declined; nothing was changed.'
     exit 0
 }
-$ConfirmPreference = 'None'
 
 # --- Installation: how each act is undone is remembered before it ----------------------------------------------------
 
@@ -447,6 +474,18 @@ function Switch-Config {
     Move-Item -LiteralPath $newFile -Destination $configFile -Force
 }
 
+# With [tls] in the configuration the server keeps its key and the modules that it trusts in a folder where it may write.
+function Install-TlsFolder {
+    if (-not (Select-String -LiteralPath $configFile -Pattern '^\s*\[\s*tls\s*\]' -Quiet)) {
+        return
+    }
+    if (-not (Test-Path -LiteralPath $place.Tls)) {
+        Push-Undo -Message "remove $($place.Tls)" -Step { Clear-Path -Path $place.Tls }
+        $null = New-Item -Path $place.Tls -ItemType Directory -Force
+    }
+    $null = Invoke-CheckedProgram -FilePath 'icacls.exe' -ArgumentList $place.Tls, '/grant:r', '*S-1-5-19:(OI)(CI)M', '/q' -Message "Who may use $($place.Tls) cannot be set"
+}
+
 # Gives the task its definition of before, ends the new server and starts the old one.
 function Restore-Task {
     $now = Get-StartupScheduledTask -TaskName $place.TaskName
@@ -475,9 +514,10 @@ function Restore-Task {
     }
     if (-not $oldIsDisabled -and @(Get-ServerProcess -Folder $oldFolder).Count -eq 0) {
         Start-ScheduledTask -TaskName $place.TaskName -TaskPath '\' -ErrorAction Stop
-        if ($oldServerIds.Count -gt 0) {
-            $null = Wait-ServerAnswer -Folder $oldFolder -Version $oldVersion
-        }
+    }
+    # The registration may have started it already; it is as before only when it answers.
+    if (-not $oldIsDisabled -and $oldServerIds.Count -gt 0 -and $oldRunning.Count -eq 0) {
+        $null = Wait-ServerAnswer -Folder $oldFolder -Version $oldVersion
     }
 }
 
@@ -485,6 +525,7 @@ function Restore-Task {
 function Switch-Task {
     Push-Undo -Message $state.SwitchMessage -Step { Restore-Task }
     . Switch-Config
+    . Install-TlsFolder
     Write-Step -Message 'Starting the new server in place of the old one'
     $definition = Get-StartupTaskDefinition -Execute $python -Argument $argument -Description $description
     $null = Register-ScheduledTask -TaskName $place.TaskName -TaskPath '\' -Xml $definition -Force -ErrorAction Stop
@@ -575,11 +616,43 @@ if (-not $isDone) {
 
 # --- What is left to do now that the new server serves ---------------------------------------------------------------
 
+# What is to be tuned of the served ports, and what the administrator agrees to.
+function Get-WantedTuning([bool] $Force) {
+    $found = @(Get-PortTuning -Port $portNames)
+    if ($found.Count -eq 0) {
+        Write-Step -Message 'None of the served ports is a USB adapter that can be tuned.'
+    }
+    foreach ($one in $found) {
+        Write-Step -Message (Get-TuningSentence -Tuning $one)
+        if (Test-Tuned -Tuning $one) {
+            continue
+        }
+        $question = if ($one.Kind -eq 'latency') { "Set the latency timer of $($one.Port) to 1 ms?" } else { "Keep Windows from switching the adapter of $($one.Port) off?" }
+        if ($Force -or $PSCmdlet.ShouldContinue($question, 'Tune the ports')) {
+            $one
+        }
+    }
+}
+
 $remains = @()
 $remains += Invoke-Remainder -Message 'the entry in "Apps & features"' -Step { Register-Application -Folder $folder -Version $version }
 $remains += Invoke-Remainder -Message 'remove the firewall rules of earlier versions' -Step { Clear-FirewallRule -Keep (Get-RuleName -Folder $folder) }
 $remains += Invoke-Remainder -Message 'give back reservations of ports that are not served any more' -Step { Clear-Reservation -Keep $tcpPorts }
 $remains += Invoke-Remainder -Message 'remove what the installation needed for a moment' -Step { Clear-Path -Path $savedPermission }
+# The server says which port an entry has that names an adapter.
+$portNames = @($state.Answer.ports | ForEach-Object -Process { $_.name; $_.device } | Where-Object -FilterScript { $_ -match '^COM\d+$' } | Select-Object -Unique)
+$tuning = @()
+if ($TunePorts) {
+    $remains += Invoke-Remainder -Message 'tune the ports' -Step { Sync-PortTuning -Tuning @(Get-WantedTuning -Force $isUnasked) }
+}
+elseif (-not $Quiet -and -not $PassThru) {
+    try {
+        $tuning = @(Get-PortTuning -Port $portNames | Where-Object -FilterScript { -not (Test-Tuned -Tuning $_) })
+    }
+    catch {
+        Write-SetupLog -Message "What delays the answers of the ports cannot be read: $_"
+    }
+}
 # The version that served before stays; when nothing was switched, the one of before that.
 $kept = @($folder)
 if ($oldFolder -and $oldFolder -ne $folder) {
@@ -629,12 +702,17 @@ elseif (-not $Quiet) {
         "    `"ttyVirtS$index`": { `"tcpPort`": $($served.tcpPort)$protocol }"
         $index += 1
     }
+    $tls = if ($state.Answer.tls) { "`r`n  `"tls`": { `"hostFingerprints`": [`"$($state.Answer.tls.fingerprint)`"] }," } else { '' }
     $headline = "$change is installed and running."
     if ($troubles.Count -gt 0) {
         $headline = "$change is installed and its server answers, but not everything is served yet; see the warnings above."
     }
+    $advice = @($tuning | ForEach-Object -Process { "`r`n  $(Get-TuningSentence -Tuning $_)" }) -join ''
+    if ($advice) {
+        $advice += "`r`n  To change that, run the script again with -TunePorts."
+    }
     Write-Output -InputObject @"
-$headline
+$headline$advice
   Program        $folder
   Configuration  $configFile
   Log            $($place.Log)
@@ -643,7 +721,7 @@ $headline
 Desired properties for the module twin:
 
 {
-  "host": "$(if ($address) { $address.IPAddress } else { $name })",
+  "host": "$(if ($address) { $address.IPAddress } else { $name })",$tls
   "serialPorts": {
 $($entries -join ",`r`n")
   }

@@ -3,7 +3,8 @@
 
 <#
 .SYNOPSIS
-Removes serial_host from this computer: task, firewall rules, TCP port reservations, programs and registry entries.
+Removes serial_host from this computer: task, firewall rules, TCP port reservations, programs and registry entries, and
+sets back what -TunePorts has set.
 
 .DESCRIPTION
 Configuration and log stay in "ProgramData\SerialHost" unless -Purge is given. What is already gone is skipped, so the
@@ -30,6 +31,12 @@ param(
     [switch] $Quiet
 )
 
+if ("$($ExecutionContext.SessionState.LanguageMode)" -ne 'FullLanguage') {
+    $reason = 'A policy of this computer (AppLocker, App Control) runs this script in Constrained Language Mode, where it cannot work.'
+    Write-Error -Message "$reason Have the policy allow the scripts of this folder, by their publisher or hash. Nothing was changed." -ErrorAction Continue
+    exit 1
+}
+
 # The caller's preferences do not reach in here.
 $ErrorActionPreference = 'Stop'
 $WarningPreference = 'Continue'
@@ -40,12 +47,13 @@ Set-StrictMode -Version Latest
 . (Join-Path -Path $PSScriptRoot -ChildPath 'scheduled-task-helper.ps1')
 . (Join-Path -Path $PSScriptRoot -ChildPath 'serial-host-setup.ps1')
 . (Join-Path -Path $PSScriptRoot -ChildPath 'serial-host-system.ps1')
+. (Join-Path -Path $PSScriptRoot -ChildPath 'serial-host-tuning.ps1')
 
 $place = Get-SetupPlace
 $state = Get-SetupState -Quietly $Quiet
 
 if ($whatIfOnly) {
-    $plan = @('end the server and delete its start-up task', 'remove its firewall rules', 'give back its reservations of TCP ports')
+    $plan = @('end the server and delete its start-up task', 'remove its firewall rules', 'give back its reservations of TCP ports', 'set back what -TunePorts has set')
     $plan += "remove $($place.Programs)"
     if ($Purge) {
         $plan += "remove $($place.Data)"
@@ -88,6 +96,7 @@ $remains = @()
 $remains += Invoke-Remainder -Message 'end the server' -Step { Wait-ServerEnd -Process $servers -Python (Get-ProgramPython -Folder $PSScriptRoot) }
 $remains += Invoke-Remainder -Message 'remove the firewall rules' -Step { Clear-FirewallRule -Keep '' }
 $remains += Invoke-Remainder -Message 'give back the reservations of TCP ports' -Step { Clear-Reservation -Keep @() }
+$remains += Invoke-Remainder -Message 'set back what -TunePorts has set' -Step { Restore-PortTuning }
 $remains += Invoke-Remainder -Message 'remove the entry in "Apps & features"' -Step { Unregister-Application }
 
 # Neither PowerShell's location nor the working folder of the process may be in what goes: they are two things.
@@ -100,8 +109,8 @@ foreach ($folder in $place.Programs, $place.Data) {
 [System.Environment]::CurrentDirectory = $env:SystemRoot
 
 if ($Purge -and (Test-Path -LiteralPath $place.Data)) {
-    # The list of reservations stays if one could not be given back.
-    foreach ($item in @(Get-ChildItem -LiteralPath $place.Data -Force | Where-Object -FilterScript { $_.FullName -ne $place.Reserved })) {
+    # The lists of what was reserved and set stay if something of it could not be taken back.
+    foreach ($item in @(Get-ChildItem -LiteralPath $place.Data -Force | Where-Object -FilterScript { $_.FullName -ne $place.Reserved -and $_.FullName -ne $place.Tuned })) {
         $remains += Invoke-Remainder -Message "remove $($item.FullName)" -Step { Clear-Path -Path $item.FullName }
     }
     if (@(Get-ChildItem -LiteralPath $place.Data -Force).Count -eq 0) {

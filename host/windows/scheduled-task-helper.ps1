@@ -143,6 +143,8 @@ function Add-StartupScheduledTask {
         [string] $Description = "Runs $Execute from the start of Windows on."
     )
 
+    # With the caller's SilentlyContinue, a function goes on behind its own throw.
+    $ErrorActionPreference = 'Stop'
     if ($TaskName -match '[\\/:*?"<>|]') {
         throw "Add-StartupScheduledTask: -TaskName '$TaskName' has a character that the name of a task cannot have."
     }
@@ -186,6 +188,7 @@ function Remove-StartupScheduledTask {
         [string] $TaskName
     )
 
+    $ErrorActionPreference = 'Stop'
     $task = Get-StartupScheduledTask -TaskName $TaskName
     if (-not $task) {
         return

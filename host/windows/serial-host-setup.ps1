@@ -12,10 +12,12 @@ function Get-SetupPlace {
         Programs      = $programs
         Data          = $data
         Log           = Join-Path -Path $data -ChildPath 'log'
+        Tls           = Join-Path -Path $data -ChildPath 'tls'
         Config        = Join-Path -Path $data -ChildPath 'serial-host.toml'
         Reserved      = Join-Path -Path $data -ChildPath 'reserved-tcp-ports.txt'
         # Outside both folders, so that it also tells of an installation that was undone or removed.
         SetupLog      = Join-Path -Path $env:SystemRoot -ChildPath 'Logs\SerialHost-setup.log'
+        Tuned         = Join-Path -Path $data -ChildPath 'tuned-ports.txt'
         TaskName      = 'SerialHost'
         RuleName      = 'SerialHost-TCP-In'
         RuleGroup     = 'SerialHost'
@@ -30,6 +32,7 @@ function Get-SetupState([bool] $Quietly) {
         Quietly       = $Quietly
         UndoSteps     = New-Object -TypeName System.Collections.ArrayList
         SwitchMessage = 'give the task its earlier definition and start the earlier server'
+        IsTrial       = $false # -WhatIf: nothing is written, the log of the installation included
         IsForward     = $false # whether there is nothing any more that could be gone back to
         Answer        = $null # of the new server
     }
@@ -38,6 +41,9 @@ function Get-SetupState([bool] $Quietly) {
 # --- What is said, and where it is written down ----------------------------------------------------------------------
 
 function Write-SetupLog([string] $Message) {
+    if ($state.IsTrial) {
+        return
+    }
     # A log that cannot be written must not stop an installation.
     try {
         $folder = Split-Path -Path $place.SetupLog -Parent
@@ -81,7 +87,7 @@ function Write-SetupEvent([string] $Type, [int] $Id, [string] $Message) {
 # preferences of the caller are.
 function Invoke-Program([string] $FilePath, [string[]] $ArgumentList) {
     $ErrorActionPreference = 'Continue'
-    Set-Variable -Name PSNativeCommandUseErrorActionPreference -Value $false
+    Set-Variable -Name PSNativeCommandUseErrorActionPreference -Value $false -Confirm:$false -WhatIf:$false
     try {
         $lines = @(& $FilePath @ArgumentList 2>&1)
         $code = $LASTEXITCODE

@@ -9,6 +9,7 @@ uninstallation all use them. Loading this file changes nothing.
 
 $programParts = 'app', 'packages', 'runtime', 'licences'
 $manifestName = 'installed-files.txt'
+$catalogName = 'serial-host.cat'
 
 function Get-RelativeFile([string] $Folder) {
     $start = $Folder.TrimEnd('\', '/').Length + 1
@@ -49,6 +50,37 @@ function Get-ProgramFault([string] $Folder) {
             "$name was changed"
         }
     }
+}
+
+# Throws if the folder has a catalog (serial-host.cat) and a file of the program is not as it says, or is not in it, or if
+# the catalog's signature is not valid. Byte code and files of the administrator beside the scripts are not looked at.
+function Test-ProgramCatalog([string] $Folder) {
+    $file = Join-Path -Path $Folder -ChildPath $catalogName
+    if (-not (Test-Path -LiteralPath $file)) {
+        return
+    }
+    $found = Test-FileCatalog -CatalogFilePath $file -Path $Folder -Detailed -ErrorAction Stop
+    $wrong = @(
+        foreach ($name in $found.CatalogItems.Keys) {
+            if (-not $found.PathItems.ContainsKey($name) -or $found.PathItems[$name] -ne $found.CatalogItems[$name]) {
+                "$name is missing or was changed"
+            }
+        }
+        foreach ($name in $found.PathItems.Keys) {
+            $isPart = $name -match '(^|[\\/])(app|packages|runtime)[\\/]' -or $name -match '\.(ps1|cmd)$'
+            if ($isPart -and $name -notmatch '__pycache__' -and -not $found.CatalogItems.ContainsKey($name)) {
+                "$name is not in it"
+            }
+        }
+    )
+    if ($wrong.Count -gt 0) {
+        throw "The program in $Folder is not what its catalog says: $($wrong[0])."
+    }
+    $signature = "$($found.Signature.Status)"
+    if ($signature -ne 'Valid' -and $signature -ne 'NotSigned') {
+        throw "The signature of the catalog in $Folder is not valid: $signature."
+    }
+    Write-SetupLog -Message "The program is what its catalog says; the catalog's signature: $signature"
 }
 
 # The folder for this version: the one that already holds exactly these files, else a new one beside what is there.
@@ -378,8 +410,11 @@ function Sync-DataFolder {
     if ($links) {
         throw "$($links.FullName -join ', ') leads to another place: remove it and run the script again."
     }
-    if ((Test-Path -LiteralPath $place.Reserved) -and -not (Test-TrustedOwner -Path $place.Reserved)) {
-        Clear-Path -Path $place.Reserved # somebody else's list would give back the reservations of other programs
+    # Somebody else's lists would give back the reservations of other programs, or set values for other devices.
+    foreach ($list in $place.Reserved, $place.Tuned) {
+        if ((Test-Path -LiteralPath $list) -and -not (Test-TrustedOwner -Path $list)) {
+            Clear-Path -Path $list
+        }
     }
     # By SID, because names differ by language. Administrators and SYSTEM: all. LOCAL SERVICE: read; in log also write.
     $message = "Who may use $($place.Data) cannot be set"

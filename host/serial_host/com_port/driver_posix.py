@@ -12,6 +12,7 @@ if sys.platform == "win32":
 
 import errno
 import fcntl
+import os
 import struct
 import termios
 from typing import Literal
@@ -25,6 +26,9 @@ _TIOCGICOUNT = 0x545D
 _ICOUNTER = struct.Struct("=11i36x")
 
 _DATA_BITS: dict[int, Literal[5, 6, 7, 8]] = {termios.CS5: 5, termios.CS6: 6, termios.CS7: 7, termios.CS8: 8}
+_READ_SIZE = 4096
+_MOST_DISCARDED = 1_000_000
+"""Bytes; more than any driver holds."""
 _NOT_FOR_THIS_TERMINAL = (errno.ENOTTY, errno.EINVAL, errno.EIO)
 """What a pseudo-terminal, or a driver without the feature, answers. A vanished device is noticed at the next read."""
 
@@ -59,6 +63,22 @@ class Driver:
             stop_bits=(1.5 if cflag & termios.CSIZE == termios.CS5 else 2) if cflag & termios.CSTOPB else 1,
             flow_control=flow_control,
         )
+
+    def discard_received(self) -> int:
+        """Discard what has arrived and return its size; at most `_MOST_DISCARDED` of a device that goes on sending.
+
+        It is read, since a flush would also discard what comes between counting it and flushing. Raises `OSError`.
+        """
+        discarded = 0
+        while discarded < _MOST_DISCARDED:
+            try:
+                data = os.read(self._descriptor, _READ_SIZE)
+            except BlockingIOError:
+                break
+            if not data:
+                break
+            discarded += len(data)
+        return discarded
 
     def modem_lines(self) -> ModemLines:
         """Return the lines that the device drives; all are off if the terminal has none. Raises `OSError`."""

@@ -30,6 +30,8 @@ class _Job:
     def __init__(self, function: Callable[[], Any]) -> None:
         self.function = function
         self.done = False
+        self.late: Callable[[Any], object] | None = None
+        """Called with the result, in the thread, when nobody waits for it any more."""
         self.result: Any = None
         self.error: Exception | None = None
 
@@ -51,8 +53,8 @@ class DriverThread:
         """The call that is under way, and those that wait for it."""
         self._ended = False
 
-    def ask(self, function: Callable[[], Result]) -> Result:
-        """Return what `function` returns, or raise what it raises.
+    def ask(self, function: Callable[[], Result], late: Callable[[Result], object] | None = None) -> Result:
+        """Return what `function` returns, or raise what it raises; `late` is called with a result that comes too late.
 
         Raises:
             DriverSlowError: it has not returned within `PATIENCE_SECONDS`; or an earlier call has not returned yet, and
@@ -64,6 +66,7 @@ class DriverThread:
                 raise DriverSlowError("the driver has not answered an earlier call yet")
             job = self._begin(function)
             if not self._changed.wait_for(lambda: job.done, PATIENCE_SECONDS):
+                job.late = late
                 raise DriverSlowError(f"the driver has not answered for {PATIENCE_SECONDS * 1000:.0f} ms")
         if job.error is not None:
             raise job.error
@@ -116,3 +119,6 @@ class DriverThread:
                 job.done = True
                 self._jobs.popleft()
                 self._changed.notify_all()
+                late = job.late
+            if late is not None and job.error is None:
+                late(job.result)

@@ -36,6 +36,9 @@ class ComPortEvents(Protocol):
     def resume_writing(self) -> None:
         """Writing may go on."""
 
+    def discarded_late(self, *, received: int = 0, unsent: int = 0) -> None:
+        """These bytes were discarded although `discard_received` or `discard_unsent` has raised an error."""
+
     def port_lost(self, error: ComPortError) -> None:
         """The port has vanished or failed, and is to be closed. Called once, and never after `close`."""
 
@@ -105,10 +108,18 @@ class ComPort(Protocol):
         """
 
     def discard_received(self) -> int:
-        """Discard all bytes that have arrived and were not delivered; return their number. Raises `ComPortError`."""
+        """Discard all bytes that have arrived and were not delivered; return their number.
+
+        Raises:
+            ComPortError: it was not done; what the driver discards later all the same is told by `discarded_late`.
+        """
 
     def discard_unsent(self) -> int:
-        """Discard all bytes that were not sent to the device yet; return their number. Raises `ComPortError`."""
+        """Discard all bytes that were not sent to the device yet; return their number.
+
+        Raises:
+            ComPortError: the driver has not discarded what it had taken; `discarded_late` tells what was discarded all the same.
+        """
 
     async def close(self) -> None:
         """Give the port back to the operating system. Unsent bytes are lost. Never raises, but may last as long as the driver."""

@@ -15,7 +15,7 @@ import contextlib
 import errno
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import serial
@@ -86,6 +86,8 @@ class SerialComPort:
         """Held while a thread uses the handle through pyserial, so that the handle is not closed meanwhile."""
         self._line = opened.line
         self._calls = DriverThread(f"{self._device} driver")
+        self._events = events
+        self._loop = asyncio.get_running_loop()
         self._modem_lines = ModemLines()
         self._line_errors = LineErrors()
         self._pump: Pump
@@ -180,22 +182,41 @@ class SerialComPort:
 
     def discard_received(self) -> int:
         with self._translated_errors("cannot purge"):
-            return self._pump.discard_received(lambda: self._calls.ask(self._purge_received))
+            return self._pump.discard_received(
+                lambda: self._calls.ask(
+                    self._purge_received,
+                    lambda size: self._tell_late(lambda: self._events.discarded_late(received=size)),
+                )
+            )
 
     def _purge_received(self) -> int:
-        waiting = self._driver.received_waiting()
-        self._serial.reset_input_buffer()
-        return waiting
+        if sys.platform == "win32":
+            waiting = self._driver.received_waiting()
+            self._serial.reset_input_buffer()
+            return waiting
+        return self._driver.discard_received()
 
     def discard_unsent(self) -> int:
-        with self._translated_errors("cannot purge"):
-            # The pump comes first, or it would fill the buffer of the driver again at once.
-            return self._pump.discard_unsent() + self._calls.ask(self._purge_unsent)
+        # The pump comes first, or it would fill the buffer of the driver again at once.
+        discarded = self._pump.discard_unsent()
+        try:
+            with self._translated_errors("cannot purge"):
+                return discarded + self._calls.ask(
+                    self._purge_unsent,
+                    lambda size: self._tell_late(lambda: self._events.discarded_late(unsent=size)),
+                )
+        except ComPortError:
+            self._events.discarded_late(unsent=discarded)
+            raise
 
     def _purge_unsent(self) -> int:
         waiting = self._driver.unsent_waiting()
         self._serial.reset_output_buffer()
         return waiting
+
+    def _tell_late(self, tell: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the event loop is closed, and nobody counts any more
+            self._loop.call_soon_threadsafe(tell)
 
     async def close(self) -> None:
         self._calls.end()

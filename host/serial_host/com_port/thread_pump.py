@@ -62,8 +62,8 @@ class ThreadPump:
         self._purging = False
         self._parked = False
         """Whether the reader holds no byte and is not in the driver."""
-        self._purged = 0
-        """Bytes that the reader brought from the driver during a purge."""
+        self._purged: list[bytes] = []
+        """What the reader brought from the driver during a purge."""
         self._unsent = bytearray()
         self.written = False
         self._writing_paused = False
@@ -95,7 +95,6 @@ class ThreadPump:
         # reads afterwards arrived later.
         with self._changed:
             self._purging = True
-            self._purged = 0
             deadline = time.monotonic() + PURGE_SECONDS
             while not self._parked and not self._stopped and time.monotonic() < deadline:
                 # Repeated, because a read that begins just after the first cancellation does not notice it.
@@ -103,14 +102,27 @@ class ThreadPump:
                 self._changed.wait(_CANCEL_SECONDS)
         try:
             discarded = purge()
-        finally:
-            with self._changed:
-                held = self._purged + self._received_size
+        except Exception:
+            # Nothing was discarded: what the reader brought meanwhile is delivered like everything else.
+            self._end_purge(deliver=True)
+            raise
+        return discarded + self._end_purge(deliver=False)
+
+    def _end_purge(self, *, deliver: bool) -> int:
+        """Let the reader read again; return the size of what it held, which is discarded unless it is to be delivered."""
+        with self._changed:
+            self._received += self._purged
+            self._received_size += sum(map(len, self._purged))
+            held = self._received_size
+            self._purged.clear()
+            if not deliver:
                 self._received.clear()
                 self._received_size = 0
-                self._purging = False
-                self._changed.notify_all()
-        return discarded + held
+            self._purging = False
+            self._changed.notify_all()
+        if deliver and held:
+            self._loop.call_soon(self._deliver)
+        return held
 
     def discard_unsent(self) -> int:
         with self._changed:
@@ -171,7 +183,7 @@ class ThreadPump:
                 continue
             with self._changed:
                 if self._purging:
-                    self._purged += len(data)
+                    self._purged.append(data)
                     continue
                 first = not self._received
                 self._received.append(data)

@@ -10,8 +10,10 @@ import time
 
 from serial_host.command_line.parser import EXIT_USAGE
 from serial_host.command_line.table import table
+from serial_host.command_line.watching import watch_status
 from serial_host.configuration import config_file
 from serial_host.control import control
+from serial_host.listening.interfaces import snapshot
 from serial_host.plumbing.commands import PROGRAM
 from serial_host.plumbing.text import printable
 
@@ -43,12 +45,21 @@ def check(options: argparse.Namespace) -> int:
 
 
 def list_ports(options: argparse.Namespace) -> int:
-    """List the COM ports of this computer."""
+    """List the COM ports of this computer, and the interfaces that `listen` can name."""
     from serial_host.com_port.listing import present_ports  # noqa: PLC0415  # the other commands need no pyserial
 
     ports = present_ports()
+    interfaces = snapshot()
     if options.json:
-        _print(json.dumps({"ports": [dataclasses.asdict(port) for port in ports]}))
+        named = [
+            {
+                "name": name,
+                "addresses": [str(entry.address) for entry in addresses],
+                "external": any(entry.external for entry in addresses),
+            }
+            for name, addresses in interfaces.items()
+        ]
+        _print(json.dumps({"ports": [dataclasses.asdict(port) for port in ports], "interfaces": named}))
         return 0
     for port in ports:
         _print(printable(f"{port.device}  {port.description}".rstrip()))
@@ -63,11 +74,19 @@ def list_ports(options: argparse.Namespace) -> int:
             )
     if not ports:
         print("serial_host: this computer has no serial ports", file=sys.stderr)  # noqa: T201
+    _print("\ninterfaces that listen can name:")
+    for name, addresses in interfaces.items():
+        remark = (
+            "  (external switch: the local network)" if any(entry.external for entry in addresses) else ""
+        )
+        _print(printable(f"{name}  {', '.join(str(entry.address) for entry in addresses)}{remark}"))
     return 0
 
 
 def status(options: argparse.Namespace) -> int:
     """Show what the running servers are doing."""
+    if options.watch:
+        return watch_status(options)
     servers = [control.ask(pid, "status") for pid in _chosen(options)]
     if options.json:
         _print(json.dumps({"servers": servers}))

@@ -12,6 +12,7 @@ import serial_host
 from serial_host import config
 from serial_host.line import FlowControl, Parity
 from serial_host.plumbing.commands import PROGRAM
+from serial_monitor import command
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -92,9 +93,57 @@ def make_parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="for programs")
     status.add_argument("--pid", metavar="N", type=int, help="only this server")
 
+    status.add_argument("--watch", action="store_true", help="go on showing it, with rates, until Ctrl+C")
+
+    monitor = commands.add_parser(
+        "monitor", help="show what passes the ports of the running server, until Ctrl+C"
+    )
+    command.add_arguments(monitor)
+    monitor.add_argument("--pid", metavar="N", type=int, help="this server, where several are running")
+
     stop = commands.add_parser("stop", help="end the running server and wait until it is gone")
     stop.add_argument("--pid", metavar="N", type=int, help="this server, where several are running")
+
+    diagnosis = commands.add_parser(
+        "diagnose", help="look at each step from the COM port to the client, and say what to do"
+    )
+    diagnosis.add_argument(
+        "port", metavar="PORT", nargs="?", help="COM port or TCP port; all ports without it"
+    )
+    diagnosis.add_argument(
+        "--config", metavar="FILE", type=Path, help="this configuration, instead of the installed server's"
+    )
+    diagnosis.add_argument("--json", action="store_true", help="for programs")
+    diagnosis.add_argument("--pid", metavar="N", type=int, help="ask this server, where several are running")
+
+    identity = commands.add_parser(
+        "identity", help="show the fingerprint by which modules know this host (TLS)"
+    )
+    change = identity.add_mutually_exclusive_group()
+    change.add_argument("--renew", action="store_true", help="prepare a new identity, and show both")
+    change.add_argument("--activate", action="store_true", help="use the new identity from now on")
+    identity.add_argument("--json", action="store_true", help="for programs")
+    _add_server_choice(identity)
+
+    trust = commands.add_parser(
+        "trust", help="let a module be a client (TLS); without FINGERPRINT: list them"
+    )
+    trust.add_argument(
+        "fingerprint", metavar="FINGERPRINT", nargs="?", help="sha256:... as the module reports it"
+    )
+    trust.add_argument("--remove", action="store_true", help="trust it no more, and end its connections")
+    _add_server_choice(trust)
+
+    pair = commands.add_parser("pair", help="let the next new module be a client (TLS), and say which it was")
+    pair.add_argument("--pid", metavar="N", type=int, help="this server, where several are running")
     return parser
+
+
+def _add_server_choice(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pid", metavar="N", type=int, help="this server, where several are running")
+    parser.add_argument(
+        "--config", metavar="FILE", type=Path, help="the configuration file, while no server is running"
+    )
 
 
 def _add_server_flags(parser: argparse.ArgumentParser) -> None:

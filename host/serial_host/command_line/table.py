@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from serial_host.plumbing.commands import PROGRAM
 from serial_host.plumbing.text import printable
 
 LONGEST_LINE = 1000
@@ -32,7 +33,22 @@ def table(server: Mapping[str, Any]) -> str:
     ]
     lines += [f"{port['name']}: {problem}" for port in ports for problem in port["not_listening"]]
     lines += [f"{port['name']}: {port['contention']}" for port in ports if port.get("contention") is not None]
+    lines += _tls(server.get("tls"))
     return "\n".join(printable(line, LONGEST_LINE) for line in lines)
+
+
+def _tls(tls: Mapping[str, Any] | None) -> Sequence[str]:
+    if tls is None:
+        return ()
+    lines = [f"TLS: this host is {tls['fingerprint']}, {len(tls['trusted'])} modules are trusted"]
+    if tls["pairingSeconds"] is not None:
+        lines.append(f"TLS: a new module is waited for, {tls['pairingSeconds'] / 60:.0f} minutes more")
+    if (refused := tls["refused"]) is not None and refused["fingerprint"] not in tls["trusted"]:
+        lines.append(
+            f"TLS: {_time(refused['at'])} {refused['peer']} was refused; '{PROGRAM} trust {refused['fingerprint']}'"
+            " would admit it"
+        )
+    return lines
 
 
 def _error(port: Mapping[str, Any]) -> Sequence[str]:

@@ -1,6 +1,6 @@
 """The host's TOML file, and the same keys as flags of `run` -> frozen port configurations.
 
-A file is `[[ports]]` tables and nothing else:
+A file is `[[ports]]` tables, and perhaps a `[tls]` table (`tls_table`):
 
     [[ports]]
     device = "COM3"                         # or match = { vid = "0403", pid = "6001", serial = "A12345" }
@@ -32,10 +32,18 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 
-from serial_host.config import Config, ConfigFault, Network, Open, PortConfig, Protocol, UsbMatch
+from serial_host.config import Config, ConfigFault, Network, Open, PortConfig, Protocol, TlsSettings, UsbMatch
+from serial_host.configuration.patterns import (
+    NETWORK_PATTERN,
+    TEXT_PATTERN,
+    USB_NUMBER_PATTERN,
+    one_or_several,
+)
+from serial_host.configuration.tls_table import TlsTableError, read_table
 from serial_host.line import FlowControl, Parity
 from serial_host.plumbing.commands import PROGRAM
 from serial_host.plumbing.text import printable
@@ -82,21 +90,28 @@ def _one_of(kind: type[StrEnum]) -> str:
 
 
 def _text(value: str) -> str:
-    if not value.isprintable() or not value.strip():
+    if not value.isprintable() or not value or value != value.strip():
         raise ValueError
     return value
 
 
-_UsbNumber = Annotated[int, BeforeValidator(_hexadecimal)]
-_Text = Annotated[str, AfterValidator(_text)]
-"""Text that is not empty and holds nothing that cannot be printed: it stands in messages and names things of the system."""
+_UsbNumber = Annotated[
+    int, BeforeValidator(_hexadecimal), WithJsonSchema({"type": "string", "pattern": USB_NUMBER_PATTERN})
+]
+_Text = Annotated[str, AfterValidator(_text), Field(json_schema_extra={"pattern": TEXT_PATTERN})]
+"""Text that is not empty, holds nothing that cannot be printed and has no blanks at its ends, which nobody sees: it stands
+in messages and names things of the system."""
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class _Match(_Frozen):
+class Match(_Frozen):
+    """The keys of `match`."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
     vid: _UsbNumber | None = Field(
         None, description='a USB vendor number in quotes, four hexadecimal digits as in "0403"'
     )
@@ -108,36 +123,66 @@ class _Match(_Frozen):
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
-        if self == _Match.model_construct(vid=None, pid=None, serial=None, location=None):
+        if self == Match.model_construct(vid=None, pid=None, serial=None, location=None):
             raise ValueError("at least one of vid, pid, serial, location")
         return self
 
 
-class _Entry(_Frozen):
+class Entry(_Frozen):
+    """The keys of a `[[ports]]` table. A field's description says what is expected; the schema has it too."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": ["device"]}, {"required": ["match"]}],
+            "not": {
+                "properties": {"rs485": {"const": True}, "flow_control": {"const": "rts_cts"}},
+                "required": ["rs485", "flow_control"],
+            },
+        }
+    )
+
     device: _Text | None = Field(None, description='the name of a COM port, a string such as "COM3"')
-    match: _Match | None = Field(
+    match: Match | None = Field(
         None, description='a table such as { vid = "0403", pid = "6001", serial = "A12345" }'
     )
     tcp_port: int = Field(ge=1, le=65535, description="a TCP port, a number from 1 to 65535")
-    listen: Annotated[tuple[_Text, ...], BeforeValidator(_sequence), Field(min_length=1)] | None = Field(
-        None, description="an interface's name or an address, or a list of them"
-    )
-    allow: Annotated[tuple[Network, ...], BeforeValidator(_networks)] | None = Field(
-        None, description='client addresses, such as ["172.16.0.0/12"]'
-    )
+    listen: (
+        Annotated[
+            tuple[_Text, ...],
+            BeforeValidator(_sequence),
+            Field(min_length=1),
+            WithJsonSchema(one_or_several({"type": "string", "pattern": TEXT_PATTERN}, least=1)),
+        ]
+        | None
+    ) = Field(None, description="an interface's name or an address, or a list of them")
+    allow: (
+        Annotated[
+            tuple[Network, ...],
+            BeforeValidator(_networks),
+            WithJsonSchema(one_or_several({"type": "string", "pattern": NETWORK_PATTERN})),
+        ]
+        | None
+    ) = Field(None, description='client addresses, such as ["172.16.0.0/12"]')
     protocol: Annotated[Protocol, _enum(Protocol)] = Field(Protocol.RAW, description=_one_of(Protocol))
     open: Annotated[Open, _enum(Open)] = Field(Open.ALWAYS, description=_one_of(Open))
     take_over: bool = Field(default=False, description="true or false")
     baud_rate: int = Field(9600, ge=1, le=2**32 - 1, description="bits per second, a number")
-    data_bits: Literal[5, 6, 7, 8] = Field(8, description="5, 6, 7 or 8")
+    data_bits: Annotated[Literal[5, 6, 7, 8], WithJsonSchema({"type": "integer", "enum": [5, 6, 7, 8]})] = (
+        Field(8, description="5, 6, 7 or 8")
+    )
     parity: Annotated[Parity, _enum(Parity)] = Field(Parity.NONE, description=_one_of(Parity))
-    stop_bits: Annotated[float, AfterValidator(_stop_bits)] = Field(1, description="1, 1.5 or 2")
+    stop_bits: Annotated[
+        float, AfterValidator(_stop_bits), WithJsonSchema({"type": "number", "enum": [1, 1.5, 2]})
+    ] = Field(1, description="1, 1.5 or 2")
     flow_control: Annotated[FlowControl, _enum(FlowControl)] = Field(
         FlowControl.NONE, description=_one_of(FlowControl)
     )
     dtr: bool = Field(default=True, description="true or false, the state while the port is open")
     rts: bool = Field(default=True, description="true or false, the state while the port is open")
     rs485: bool = Field(default=False, description="true or false")
+    tls: bool = Field(
+        default=True, description="true or false; false: without TLS, although the file has [tls]"
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -174,19 +219,23 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: cannot be read: {printable(error)}") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return parse(document, str(path))
+    return parse(document, str(path), path.absolute().parent)
 
 
-def parse(document: Mapping[str, Any], source: str) -> Config:
-    """Check a parsed file; `source` begins every message. Raises `ConfigError` as `load` does."""
+def parse(document: Mapping[str, Any], source: str, folder: Path = Path()) -> Config:
+    """Check a parsed file; `source` begins every message. Raises `ConfigError` as `load` does.
+
+    If `[tls]` cannot be used, the ports that it should secure cannot be used either.
+    """
     entries = document.get("ports")
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise ConfigError(f"{source}: ports: expected one [[ports]] table for each COM port")
-    unknown = [key for key in document if key != "ports"]
+    unknown = [key for key in document if key not in ("ports", "tls")]
     if unknown:
         raise ConfigError(
-            f"{source}: {_key(unknown[0])}: unknown key; expected [[ports]] tables, with all keys inside them"
+            f"{source}: {_key(unknown[0])}: unknown key; expected [[ports]] tables, with all keys inside them, and [tls]"
         )
+    tls, tls_fault = _tls(document, source, folder)
     ports: list[PortConfig] = []
     faults: list[ConfigFault] = []
     for number, entry in enumerate(entries, start=1):
@@ -194,6 +243,8 @@ def parse(document: Mapping[str, Any], source: str) -> Config:
         try:
             port = parse_port(entry, place)
             _refuse_twice(port, ports, place)
+            if tls_fault is not None and port.tls:
+                raise tls_fault
         except ConfigError as error:
             device = entry.get("device")
             name = _key(device) if isinstance(device, str) else f"[[ports]] {number}"
@@ -202,7 +253,18 @@ def parse(document: Mapping[str, Any], source: str) -> Config:
             ports.append(port)
     if not ports:
         raise ConfigError("\n".join(fault.message for fault in faults))
-    return Config(tuple(ports), tuple(faults))
+    return Config(tuple(ports), tuple(faults), tls)
+
+
+def _tls(
+    document: Mapping[str, Any], source: str, folder: Path
+) -> tuple[TlsSettings | None, ConfigError | None]:
+    if "tls" not in document:
+        return None, None
+    try:
+        return read_table(document["tls"], folder), None
+    except TlsTableError as error:
+        return None, ConfigError("\n".join(f"{source}: {line}" for line in str(error).splitlines()))
 
 
 def parse_port(entry: Mapping[str, Any], place: str, *, flags: bool = False) -> PortConfig:
@@ -212,10 +274,10 @@ def parse_port(entry: Mapping[str, Any], place: str, *, flags: bool = False) -> 
         ConfigError: one line for each key that is wrong.
     """
     try:
-        read = _Entry.model_validate(entry)
+        read = Entry.model_validate(entry)
     except ValidationError as error:
         raise ConfigError("\n".join(_messages(error, place, flags=flags))) from error
-    values = {key: getattr(read, key) for key in _Entry.model_fields}
+    values = {key: getattr(read, key) for key in Entry.model_fields}
     match = None if read.match is None else UsbMatch(**read.match.model_dump())
     return PortConfig(**{**values, "match": match})
 
@@ -225,11 +287,11 @@ def _messages(error: ValidationError, place: str, *, flags: bool) -> Sequence[st
     for detail in error.errors(include_url=False):
         keys = [str(key) for key in detail["loc"] if isinstance(key, str)]
         path: list[str] = []
-        model: type[BaseModel] = _Entry
+        model: type[BaseModel] = Entry
         for key in keys[:2]:
             path.append(key)
             if key == "match":
-                model = _Match
+                model = Match
             else:
                 break
         name = ".".join(map(_key, path))
@@ -248,7 +310,7 @@ def _messages(error: ValidationError, place: str, *, flags: bool) -> Sequence[st
 
 
 def _description(model: type[BaseModel], path: Sequence[str]) -> str:
-    field = model.model_fields.get(path[-1]) or _Entry.model_fields[path[0]]
+    field = model.model_fields.get(path[-1]) or Entry.model_fields[path[0]]
     return field.description or ""
 
 

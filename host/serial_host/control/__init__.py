@@ -1,1 +1,1 @@
-"""The local control channel: how `status` and `stop` reach a running server."""
+"""The local control channel: how the commands of this computer reach a running server."""

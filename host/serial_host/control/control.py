@@ -3,15 +3,16 @@ r"""Lets `status` and `stop` talk to running servers of this computer, and to no
 Each server has a channel named after its process: on Windows the pipe `\\.\pipe\serial-host-<pid>`, elsewhere the
 socket `serial-host-<pid>.sock` in a directory that only its user may enter. Who may speak is thereby the operating
 system's decision: the user who runs the server, and administrators or root.
-A request is a line of JSON, and so is the answer.
+A request is a line of JSON, and so is the answer. After the answer to `monitor` lines of traffic follow.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from serial_host.plumbing.text import described, printable
@@ -35,24 +36,47 @@ class Commands:
 
     status: Callable[[], dict[str, Any]]
     stop: Callable[[], None]
+    monitor: Callable[[object], AsyncGenerator[bytes, None]]
+    """Gives lines of traffic of one port, or with None of all; what it raises before the first line is the answer."""
+    more: Mapping[str, Callable[[Mapping[str, Any]], object]] = field(default_factory=dict)
+    """Other commands by name; each takes the request, whose values are unchecked."""
 
-    def answer(self, request: bytes) -> bytes:
-        """Carry out a request and give the answer's line; never raises."""
+    def answer(self, request: bytes) -> bytes | AsyncGenerator[bytes, None]:
+        """Carry out a request and give the answer's line, or what gives more and more lines; never raises."""
         try:
-            command = json.loads(request)["command"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            command = None
+            asked = json.loads(request)
+            command = asked["command"]
+            if command == "monitor":
+                return self._stream(asked.get("port"))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            asked, command = {}, None
         try:
             if command == "status":
                 answer: object = self.status()
             elif command == "stop":
                 self.stop()
                 answer = {"stopping": True}
+            elif isinstance(command, str) and command in self.more:
+                answer = self.more[command](asked)
             else:
                 answer = {"error": "unknown command"}
             return json.dumps(answer).encode() + b"\n"
         except Exception as error:  # noqa: BLE001  # the channel answers whatever happens in the server
             return json.dumps({"error": described(error)}).encode() + b"\n"
+
+    async def _stream(self, port: object) -> AsyncGenerator[bytes, None]:
+        lines = self.monitor(port)
+        try:
+            first = await anext(lines)
+        except Exception as error:  # noqa: BLE001  # as in `answer`
+            yield json.dumps({"error": described(error)}).encode() + b"\n"
+            return
+        try:
+            yield b'{"monitoring": true}\n' + first
+            async for more in lines:
+                yield more
+        finally:
+            await lines.aclose()
 
 
 async def serve(commands: Commands) -> None:
@@ -74,20 +98,45 @@ def is_running(pid: int) -> bool:
     return channel.is_running(pid)
 
 
-def ask(pid: int, command: str) -> dict[str, Any]:
-    """Send one command and wait for the answer.
+def ask(pid: int, command: str, **parameters: str) -> dict[str, Any]:
+    """Send one command with its parameters and wait for the answer.
 
     Raises:
         NotRunningError: the server does not answer, or this user may not speak to it.
     """
+    with _explained(pid):
+        return _checked(
+            pid, channel.ask(pid, json.dumps({"command": command, **parameters}).encode() + b"\n")
+        )
+
+
+def watch(pid: int, port: str | None) -> Iterator[bytes]:
+    """Give the lines of traffic of one port, or with None of all, until the server ends.
+
+    Raises:
+        NotRunningError: as with `ask`.
+    """
+    request = json.dumps({"command": "monitor", "port": port}).encode() + b"\n"
+    with _explained(pid):
+        lines = channel.stream(pid, request)
+        _checked(pid, next(lines, b""))
+        yield from lines
+
+
+@contextmanager
+def _explained(pid: int) -> Iterator[None]:
     try:
-        answer = json.loads(channel.ask(pid, json.dumps({"command": command}).encode() + b"\n"))
+        yield
     except PermissionError as error:
         raise NotRunningError(
             f"this user may not speak to the server (process {pid}); run the command as administrator"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise NotRunningError(f"the server (process {pid}) does not answer: {error}") from error
+
+
+def _checked(pid: int, line: bytes) -> dict[str, Any]:
+    answer = json.loads(line)
     if not isinstance(answer, dict):
         raise NotRunningError(
             f"the server (process {pid}) gives an answer that this version does not understand"

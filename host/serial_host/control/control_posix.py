@@ -14,8 +14,10 @@ import re
 import socket
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
+
+from serial_monitor.sending import send
 
 _ANSWER_SECONDS = 5.0
 _NAME = re.compile(r"serial-host-(\d+)\.sock")
@@ -31,7 +33,7 @@ def directory() -> Path:
     return Path(tempfile.gettempdir()) / f"serial-host-{os.geteuid()}"
 
 
-async def serve(answer: Callable[[bytes], bytes], request_size: int) -> None:
+async def serve(answer: Callable[[bytes], bytes | AsyncGenerator[bytes, None]], request_size: int) -> None:
     """Answer each connection's one request until cancelled. Raises `OSError`."""
     _own(directory())
     path = _path(os.getpid())
@@ -40,8 +42,12 @@ async def serve(answer: Callable[[bytes], bytes], request_size: int) -> None:
         with contextlib.suppress(OSError, ValueError, TimeoutError):
             # Not `wait_for`, which in Python 3.11 can swallow the cancellation that ends the server.
             async with asyncio.timeout(_ANSWER_SECONDS):
-                writer.write(answer(await reader.readline()))
-                await writer.drain()
+                answered = answer(await reader.readline())
+                if isinstance(answered, bytes):
+                    writer.write(answered)
+                    await writer.drain()
+            if not isinstance(answered, bytes):
+                await send(answered, reader, writer)
         writer.close()
 
     path.unlink(missing_ok=True)
@@ -98,6 +104,14 @@ def ask(pid: int, request: bytes) -> bytes:
     with _connect(_path(pid)) as connection, connection.makefile("rb") as answer:
         connection.sendall(request)
         return answer.readline()
+
+
+def stream(pid: int, request: bytes) -> Iterator[bytes]:
+    """Send a request and give the lines of its answer until the server ends. Raises `OSError`."""
+    with _connect(_path(pid)) as connection, connection.makefile("rb") as lines:
+        connection.sendall(request)
+        connection.settimeout(None)
+        yield from lines
 
 
 def _connect(path: Path) -> socket.socket:

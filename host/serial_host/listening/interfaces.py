@@ -36,6 +36,8 @@ class Endpoint:
 
     address: Address
     networks: tuple[Network, ...]
+    external: bool = False
+    """Whether this is an address of an external virtual switch, so that the local network can connect."""
 
 
 class NoSuchInterfaceError(Exception):
@@ -141,16 +143,16 @@ def _endpoints_of(item: str, interfaces: Interfaces) -> list[Endpoint]:
     everywhere = [entry for addresses in interfaces.values() for entry in addresses]
     if address.is_unspecified:
         networks = {entry.network: None for entry in everywhere if entry.address.version == address.version}
-        return [Endpoint(address, tuple(networks))]
+        return [Endpoint(address, tuple(networks), external=any(entry.external for entry in everywhere))]
     for entry in everywhere:
         if entry.address == address:
-            return [Endpoint(address, (entry.network,))]
+            return [Endpoint(address, (entry.network,), external=entry.external)]
     raise NoSuchInterfaceError(f"no interface has the address {item} now")
 
 
 def _endpoints_of_interface(name: str, interfaces: Interfaces) -> list[Endpoint]:
     for existing, addresses in interfaces.items():
         if existing.casefold() == name.casefold():
-            return [Endpoint(entry.address, (entry.network,)) for entry in addresses]
+            return [Endpoint(entry.address, (entry.network,), external=entry.external) for entry in addresses]
     there_are = ", ".join(repr(existing) for existing in interfaces) or "none"
     raise NoSuchInterfaceError(f"no interface {name!r} has an address now; interfaces with one: {there_are}")

@@ -69,6 +69,12 @@ class TcpListener:
                 else:
                     self._start(listener, address, name)
                     self._log.info("listening on %s", name)
+                    if self._endpoints[address].external:
+                        self._log.warning(
+                            "%s seems to belong to an external switch: computers of the local network can connect; "
+                            "narrow it by allow",
+                            name,
+                        )
         for key, problem in problems.items():
             if self._problems.get(key) != problem:
                 self._log.warning("%s", problem)

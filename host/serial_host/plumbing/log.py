@@ -122,6 +122,8 @@ class QueuedHandler(logging.Handler):
 def set_up(file: Path | None) -> None:
     """Send all messages to `file`, or to standard error without one, with the local time.
 
+    With a file, which a server that was installed has, the events among them go to Windows' event log too.
+
     Raises:
         OSError: the file cannot be written.
     """
@@ -134,6 +136,11 @@ def set_up(file: Path | None) -> None:
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     logging.getLogger("pymodbus").setLevel(logging.WARNING)
+    if sys.platform == "win32" and file is not None:
+        from serial_host.plumbing import event_log, event_log_windows  # noqa: PLC0415  # there only
+
+        if event_log_windows.is_registered():
+            root.addHandler(event_log.EventHandler(event_log_windows.report))
 
 
 def _sink(file: Path | None) -> tuple[Sink, str]:

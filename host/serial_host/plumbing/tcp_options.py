@@ -16,6 +16,7 @@ if sys.platform == "win32":
         answers,
         begin_probe,
         is_dead,
+        never_sent,
         notice_death,
         own_address,
     )
@@ -24,6 +25,7 @@ else:
         answers,
         begin_probe,
         is_dead,
+        never_sent,
         notice_death,
         own_address,
     )
@@ -32,6 +34,7 @@ __all__ = [
     "answers",
     "begin_probe",
     "is_dead",
+    "never_sent",
     "prepare_connection",
     "prepare_listener",
     "reset_on_close",

@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import socket
 import struct
-import termios
 from dataclasses import dataclass
 
 IDLE_SECONDS = 3
@@ -29,6 +28,9 @@ _PROBE_SECONDS = 1.5
 """The probe is sent within a second; its answer has at least half a second."""
 _TICK_MILLISECONDS = 20
 """The kernel measures the silence in ticks of up to 10 ms."""
+
+_SIOCOUTQNSD = 0x894B
+"""include/uapi/linux/sockios.h"""
 
 _TCP_INFO = struct.Struct("=8B13I")
 """The beginning of Linux's struct tcp_info, to tcpi_last_ack_recv."""
@@ -60,8 +62,9 @@ def begin_probe(connection: socket.socket) -> None:
 def answers(connection: socket.socket, waited: float) -> bool | None:
     """Return whether the peer is there, `waited` seconds after `begin_probe`; None while that is not known.
 
-    A peer that has closed its side is not there, even if nobody has read that far. One that takes no more bytes is there:
-    the kernel asks it less and less often, so only a question without an answer counts.
+    A peer that has closed its side is not there, even if nobody has read that far. An answer that comes within a tick of
+    the probe looks like one that came before it, and a peer that takes no more bytes is asked less and less often. So in
+    the end only a question without an answer counts.
     """
     info = _info(connection)
     if info is None or info.state in (_TCP_CLOSE, _TCP_CLOSE_WAIT):
@@ -70,8 +73,7 @@ def answers(connection: socket.socket, waited: float) -> bool | None:
         return True
     if waited < _PROBE_SECONDS:
         return None
-    (queued,) = struct.unpack("=I", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))
-    return bool(queued) and not info.unanswered
+    return not info.unanswered
 
 
 def is_dead(connection: socket.socket) -> bool:
@@ -85,6 +87,14 @@ def is_dead(connection: socket.socket) -> bool:
         or info.state == _TCP_CLOSE
         or (info.unanswered >= _RETRANSMITS and info.silence >= _SILENCE_MILLISECONDS)
     )
+
+
+def never_sent(connection: socket.socket) -> int:
+    """Return the number of bytes that the kernel has taken and not sent to the peer yet (tcp(7), SIOCOUTQNSD)."""
+    try:
+        return int.from_bytes(fcntl.ioctl(connection.fileno(), _SIOCOUTQNSD, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
 
 
 @dataclass(frozen=True, slots=True)

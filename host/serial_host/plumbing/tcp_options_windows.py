@@ -58,6 +58,11 @@ def is_dead(connection: socket.socket) -> bool:  # noqa: ARG001 - the same name 
     return False
 
 
+def never_sent(connection: socket.socket) -> int:  # noqa: ARG001 - the same name and arguments as on Linux
+    """Return 0: Windows does not tell how much of what it has taken waits to be sent."""
+    return 0
+
+
 def begin_probe(connection: socket.socket) -> None:
     """Let the kernel ask an idle peer now whether it is there, and end the connection if it is not."""
     with contextlib.suppress(OSError):

@@ -15,7 +15,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from enum import Enum, auto
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from serial_host.config import Address
+from serial_host.plumbing.tcp_options import reset_on_close
+from serial_tls.errors import TlsError
+
+if TYPE_CHECKING:  # without TLS nothing of OpenSSL is loaded
+    from serial_tls.session import Session as TlsSession
 
 LOOK_SECONDS = 0.02
 """The time between two looks at the two connections."""
@@ -24,6 +31,9 @@ SHOW_SECONDS = 1.0
 """The time that a newcomer has to show that it is a client."""
 
 PEEK_BYTES = 256
+
+_TAKEN_AT_MOST = 4096
+"""Bytes of TLS that are read from a newcomer that waits."""
 
 COM_PORT_OFFERS = (b"\xff\xfb\x2c", b"\xff\xfd\x2c")
 """IAC WILL COM-PORT-OPTION, IAC DO COM-PORT-OPTION: what an RFC 2217 client begins with."""
@@ -92,15 +102,54 @@ def shows_client(said: bytes, waited: float, *, rfc2217: bool, take_over: bool) 
     return take_over and (bool(said) or waited >= SHOW_SECONDS)
 
 
-async def contend(
-    newcomer: socket.socket, present: PresentClient, *, rfc2217: bool, take_over: bool
-) -> Verdict:
+class Newcomer:
+    """A connection that is not decided upon yet. With TLS its handshake is done."""
+
+    def __init__(
+        self, connection: socket.socket, address: Address, peer: str, tls: TlsSession | None = None
+    ) -> None:
+        self.connection = connection
+        self.address = address
+        self.peer = peer
+        """`address:port`"""
+        self.tls = tls
+        self._taken = 0
+        """Bytes that were read into the TLS session."""
+
+    def peek(self) -> bytes | None:
+        """Return the beginning of what has come, and leave it to be read; None when the connection has ended."""
+        try:
+            if self.tls is None:
+                return self.connection.recv(PEEK_BYTES, socket.MSG_PEEK) or None
+            if self._taken < _TAKEN_AT_MOST:
+                data = self.connection.recv(_TAKEN_AT_MOST)
+                if not data:
+                    return None
+                self._taken += len(data)
+                self.tls.receive(data)
+        except BlockingIOError:
+            if self.tls is None:
+                return b""
+        except (OSError, TlsError):
+            return None
+        try:
+            return self.tls.peek(PEEK_BYTES)
+        except TlsError:
+            return None
+
+    def cut(self) -> None:
+        """End the connection at once."""
+        reset_on_close(self.connection)
+        self.connection.close()
+
+
+async def contend(newcomer: Newcomer, present: PresentClient, *, rfc2217: bool, take_over: bool) -> Verdict:
     """Wait until it is known what becomes of a newcomer; nothing is read from it."""
     loop = asyncio.get_running_loop()
     started = loop.time()
     while True:
         waited = loop.time() - started
-        said = _peek(newcomer)
+        said = newcomer.peek()
         if said is None:
             return Verdict.GONE
         answers = present.answers(waited)
@@ -112,13 +161,3 @@ async def contend(
         if answers and not may_show:
             return Verdict.REFUSE
         await asyncio.sleep(LOOK_SECONDS)
-
-
-def _peek(connection: socket.socket) -> bytes | None:
-    """Return what has come without taking it; None when the connection has ended."""
-    try:
-        return connection.recv(PEEK_BYTES, socket.MSG_PEEK) or None
-    except BlockingIOError:
-        return b""
-    except OSError:
-        return None

@@ -6,20 +6,29 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Coroutine
 from ipaddress import ip_address
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from serial_host.config import Address, PortConfig
 from serial_host.config import Protocol as PortProtocol
 from serial_host.listening.interfaces import Endpoint
 from serial_host.listening.tcp_listener import socket_name
 from serial_host.plumbing.tcp_options import begin_probe, prepare_connection, reset_on_close
-from serial_host.serving.admission import LOOK_SECONDS, TakeOvers, Verdict, contend
+from serial_host.plumbing.text import described
+from serial_host.serving.admission import LOOK_SECONDS, Newcomer, TakeOvers, Verdict, contend
 from serial_host.session.session import Session
+from serial_tls.errors import IdentityError, TlsError
+from serial_tls.handshake import shake_hands
+
+if TYPE_CHECKING:  # without TLS nothing of OpenSSL is loaded
+    from serial_host.security.security import Security
 
 MOST_WAITING = 8
 """So many newcomers wait at a time for what becomes of the present client; more are refused at once."""
+
+MOST_HANDSHAKES = 8
+MOST_HANDSHAKES_OF_ALL = 64
+"""So many TLS handshakes of one address, and of all, are under way at a time; more connections are cut at once."""
 
 
 class EntranceOwner(Protocol):
@@ -33,7 +42,7 @@ class EntranceOwner(Protocol):
     def starting(self) -> bool:
         """Whether a session has begun of which it is not known yet whether it is served."""
 
-    def start(self, connection: socket.socket, address: Address, peer: str) -> None:
+    def start(self, newcomer: Newcomer) -> None:
         """Begin a session: it is served if no other client is, else refused."""
 
     def count_refused(self) -> None:
@@ -44,12 +53,21 @@ class Entrance:
     """The newcomers of one port."""
 
     def __init__(
-        self, config: PortConfig, owner: EntranceOwner, log: logging.LoggerAdapter[logging.Logger]
+        self,
+        config: PortConfig,
+        owner: EntranceOwner,
+        log: logging.LoggerAdapter[logging.Logger],
+        security: Security | None,
     ) -> None:
+        """With `security`, only clients that it admits come in."""
         self._config = config
         self._owner = owner
         self._log = log
+        self._security = security
+        self._handshakes: list[Address] = []
+        """Of each handshake that is under way, the client's address."""
         self._waiting: set[asyncio.Task[None]] = set()
+        self._shaking: set[asyncio.Task[None]] = set()
         self._take_overs = TakeOvers()
         self._fighters = ""
         self._last_refusal: tuple[str, str] | None = None
@@ -76,38 +94,70 @@ class Entrance:
             )
             _cut(connection)
             return
-        if self._owner.starting:
-            self._let_wait(self._decide_later(connection, address, peer), connection, address, peer)
+        newcomer = Newcomer(connection, address, peer)
+        if self._security is None:
+            self._consider(newcomer)
         else:
-            self._decide(connection, address, peer)
+            self._begin_handshake(newcomer, self._security)
 
-    def _decide(self, connection: socket.socket, address: Address, peer: str) -> None:
-        present = self._owner.present
-        if present is None:
-            self._owner.start(connection, address, peer)
-        elif present.address != address and not self._config.take_over:
-            # If the present client's computer has died, the kernel learns of it sooner so.
-            begin_probe(present.socket)
-            self._turn_away(connection, address, peer, f"{present.peer} is being served")
-        else:
-            self._let_wait(self._contend(connection, address, peer, present), connection, address, peer)
-
-    def _let_wait(
-        self, decision: Coroutine[Any, Any, None], connection: socket.socket, address: Address, peer: str
-    ) -> None:
-        if len(self._waiting) >= MOST_WAITING:
-            decision.close()
-            self._turn_away(connection, address, peer, f"{MOST_WAITING} others wait already")
+    def _begin_handshake(self, newcomer: Newcomer, security: Security) -> None:
+        present = self._handshakes.count(newcomer.address)
+        if present >= MOST_HANDSHAKES or len(self._handshakes) >= MOST_HANDSHAKES_OF_ALL:
+            self.refuse(newcomer.peer, f"{len(self._handshakes)} TLS handshakes are under way already")
+            newcomer.cut()
             return
-        task = asyncio.create_task(decision, name=f"newcomer {peer}")
-        self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
+        self._handshakes.append(newcomer.address)
+        task = asyncio.create_task(self._shake_hands(newcomer, security), name=f"handshake {newcomer.peer}")
+        self._shaking.add(task)
+        task.add_done_callback(self._shaking.discard)
+
+    async def _shake_hands(self, newcomer: Newcomer, security: Security) -> None:
+        """Let a newcomer in whose handshake succeeds; nobody else waits for it."""
+        tls = security.session()
+        try:
+            await shake_hands(newcomer.connection, tls)
+            security.admit(tls.peer_fingerprint or "", newcomer.peer)
+        except (TlsError, IdentityError) as error:
+            reason = security.refused(error, newcomer.peer) if isinstance(error, TlsError) else str(error)
+            self.refuse(newcomer.peer, reason)
+            newcomer.cut()
+        except OSError as error:
+            self.refuse(newcomer.peer, f"it left in the TLS handshake: {described(error)}")
+            newcomer.cut()
+        except BaseException:
+            newcomer.cut()
+            raise
+        else:
+            newcomer.tls = tls
+            self._consider(newcomer)
+        finally:
+            self._handshakes.remove(newcomer.address)
+
+    def _consider(self, newcomer: Newcomer) -> None:
+        present = self._owner.present
+        if present is None and not self._owner.starting:
+            self._owner.start(newcomer)
+        elif present is not None and not self._may_contend(newcomer.address, present):
+            self._turn_away(newcomer, f"{present.peer} is being served")
+        elif len(self._waiting) >= MOST_WAITING:
+            self._turn_away(newcomer, f"{MOST_WAITING} others wait already")
+        else:
+            task = asyncio.create_task(self._decide(newcomer), name=f"newcomer {newcomer.peer}")
+            self._waiting.add(task)
+            task.add_done_callback(self._waiting.discard)
+
+    def _may_contend(self, address: Address, present: Session) -> bool:
+        """Return whether a newcomer from this address may have the present client's place if that one is silent."""
+        # If the present client's computer has died, the kernel learns of it sooner so.
+        begin_probe(present.socket)
+        return present.address == address or self._config.take_over
 
     async def stop(self) -> None:
         """Let nobody wait any more."""
-        for task in self._waiting:
+        tasks = (*self._shaking, *self._waiting)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._waiting, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def refuse(self, peer: str, reason: str) -> None:
         """Count a newcomer that is turned away, and say so once for all that one computer tries."""
@@ -121,60 +171,62 @@ class Entrance:
         """Say the next refusal again whatever it is: a client was served since the last one."""
         self._last_refusal = None
 
-    async def _decide_later(self, connection: socket.socket, address: Address, peer: str) -> None:
-        """Decide when it is known what became of those who came just before."""
-        try:
-            while self._owner.starting:  # noqa: ASYNC110  # a matter of one or two turns of the event loop
-                await asyncio.sleep(LOOK_SECONDS)
-        except BaseException:
-            _cut(connection)
-            raise
-        self._decide(connection, address, peer)
+    async def _decide(self, newcomer: Newcomer) -> None:
+        """Decide when it is known what becomes of the present client, and of those who came just before.
 
-    async def _contend(
-        self, connection: socket.socket, address: Address, peer: str, present: Session
-    ) -> None:
+        When the present client ends and somebody else is served first, nothing is known of that one: the newcomer waits
+        anew.
+        """
         rfc2217 = self._config.protocol is PortProtocol.RFC2217
         try:
-            begin_probe(present.socket)
-            verdict = await contend(connection, present, rfc2217=rfc2217, take_over=self._config.take_over)
+            while True:
+                while self._owner.starting:  # noqa: ASYNC110  # a matter of one or two turns of the event loop
+                    await asyncio.sleep(LOOK_SECONDS)
+                present = self._owner.present
+                if present is None or not self._may_contend(newcomer.address, present):
+                    verdict = Verdict.REFUSE
+                    break
+                verdict = await contend(newcomer, present, rfc2217=rfc2217, take_over=self._config.take_over)
+                if self._owner.present is present or verdict is Verdict.GONE:
+                    break
         except BaseException:
-            _cut(connection)
+            newcomer.cut()
             raise
-        present_now = self._owner.present
         if verdict is Verdict.GONE:
-            _cut(connection)
-        elif present_now is not present:  # it has ended, and perhaps another one came first
-            self._owner.start(connection, address, peer)
+            newcomer.cut()
+        elif present is None:
+            self._owner.start(newcomer)
         elif verdict is Verdict.FREE:
-            present.abort(f"it does not answer any more, and is replaced by {peer}")
-            self._owner.start(connection, address, peer)
+            present.abort(f"it does not answer any more, and is replaced by {newcomer.peer}")
+            self._owner.start(newcomer)
         elif verdict is Verdict.REFUSE:
-            self._turn_away(connection, address, peer, f"{present.peer} is being served, and answers")
+            self._turn_away(newcomer, f"{present.peer} is being served, and answers")
         else:
-            self._take_over(connection, address, peer, present)
+            self._take_over(newcomer, present)
 
-    def _take_over(self, connection: socket.socket, address: Address, peer: str, present: Session) -> None:
+    def _take_over(self, newcomer: Newcomer, present: Session) -> None:
         now = time.monotonic()
         kept = self._take_overs.kept(now)
         if kept:
             reason = f"{present.peer} is being served, and has replaced another client itself just now"
-            self._turn_away(connection, address, peer, reason)
+            self._turn_away(newcomer, reason)
             return
         self._take_overs.happened(now)
-        self._fighters = f"{present.peer} and {peer} replace each other: let each port have one client only"
+        self._fighters = (
+            f"{present.peer} and {newcomer.peer} replace each other: let each port have one client only"
+        )
         if self.contention:
             self._log.warning("%s", self.contention)
-        present.abort(f"replaced by {peer}")
-        self._owner.start(connection, address, peer)
+        present.abort(f"replaced by {newcomer.peer}")
+        self._owner.start(newcomer)
 
-    def _turn_away(self, connection: socket.socket, address: Address, peer: str, reason: str) -> None:
+    def _turn_away(self, newcomer: Newcomer, reason: str) -> None:
         if self._config.protocol is PortProtocol.RFC2217:
             # A session says so in the protocol, and is refused because the port has a client.
-            self._owner.start(connection, address, peer)
+            self._owner.start(newcomer)
         else:
-            self.refuse(peer, reason)
-            _cut(connection)
+            self.refuse(newcomer.peer, reason)
+            newcomer.cut()
 
 
 def _cut(connection: socket.socket) -> None:

@@ -31,6 +31,11 @@ class _Events:
         self.pause_writing: Callable[[], None] = events.pause_writing
         self.resume_writing: Callable[[], None] = events.resume_writing
         self.port_lost: Callable[[ComPortError], None] = events.port_lost
+        self._discarded_late = events.discarded_late
+
+    def discarded_late(self, *, received: int = 0, unsent: int = 0) -> None:
+        """See `ComPortEvents`; bytes count also when nothing else of the port is of interest any more."""
+        self._discarded_late(received=received, unsent=unsent)
 
     def mute(self) -> None:
         """Tell nothing any more."""

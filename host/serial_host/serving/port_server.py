@@ -14,22 +14,31 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from serial_host.com_port.port import ComPort, ComPortError, OpenComPort
 from serial_host.config import Address, Open, PortConfig, Protocol
 from serial_host.listening.interfaces import Interfaces, endpoints
 from serial_host.listening.tcp_listener import TcpListener
 from serial_host.plumbing.backoff import Backoff
+from serial_host.plumbing.event_log import Event
 from serial_host.plumbing.log_budget import PortLog
 from serial_host.plumbing.text import described
+from serial_host.security.tls_transport import Secured
+from serial_host.serving.admission import Newcomer
 from serial_host.serving.entrance import Entrance
+from serial_host.serving.monitoring import LineLook
 from serial_host.serving.opening import CLOSE_SECONDS, Opening
 from serial_host.serving.traffic import Traffic
 from serial_host.session.raw import RawSession
 from serial_host.session.rfc2217_session import Rfc2217Session
 from serial_host.session.session import Session
 from serial_host.status import PortStatus, State
+from serial_monitor.records import FROM_DEVICE, TO_DEVICE
+from serial_monitor.taps import Tap
+
+if TYPE_CHECKING:  # without TLS nothing of OpenSSL is loaded
+    from serial_host.security.security import Security
 
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 2.0
@@ -50,14 +59,19 @@ class PortServer:
         open_port: OpenComPort,
         interfaces: Callable[[], Interfaces],
         traffic: Traffic | None,
+        tap: Tap,
+        security: Security | None,
     ) -> None:
+        """`tap` shows what passes to those who watch."""
+        self._tap = tap
+        self._line_look = LineLook(tap)
         self._config = config
         self._opening = Opening(config.name, open_port)
         self._interfaces = interfaces
         self._traffic = traffic
         self._log = PortLog(_log, config.name)
         self._status = PortStatus(config.name, config.tcp_port, config.protocol)
-        self._entrance = Entrance(config, self, self._log)
+        self._entrance = Entrance(config, self, self._log, security if config.tls else None)
         self._listener = TcpListener(config.tcp_port, self._entrance.accept, self._log)
         self._port: ComPort | None = None
         self._device_slow = False
@@ -128,7 +142,9 @@ class PortServer:
         self._status.device, self._status.line = port.device, str(port.line)
         self._status.latency_timer = port.latency_timer
         self._status.enter(State.OPEN)
-        self._log.info("%s is open, %s", port.device, port.line)
+        self._log.info("%s is open, %s", port.device, port.line, extra=Event.PORT_OPEN.mark)
+        self._tap.event("state", f"open as {port.device}")
+        self._line_look.opened(port)
         if port.line != self._config.line:
             self._log.warning("the port runs %s, not %s as configured", port.line, self._config.line)
         self.update_listener()
@@ -141,7 +157,8 @@ class PortServer:
         self._status.enter(State.ABSENT)
         self._status.device = self._status.line = self._status.latency_timer = None
         if self._status.fail(str(error)):
-            self._log.warning("%s", error)
+            self._log.warning("%s", error, extra=Event.PORT_FAILED.mark)
+            self._tap.event("error", str(error))
         if self._session is not None:
             self._session.device_absent(str(error))
         self.update_listener()
@@ -152,6 +169,9 @@ class PortServer:
             self._status.bytes_to_device -= lost
             self._status.discarded_to_device += lost
             self._log.warning("%d bytes did not reach the device", lost)
+            self._tap.event(
+                "discarded", f"{lost} bytes did not reach the device: the port was closed or lost"
+            )
 
     def _count_overruns(self, port: ComPort, *, final: bool) -> None:
         try:
@@ -202,17 +222,29 @@ class PortServer:
     def starting(self) -> bool:
         return bool(self._starting)
 
-    def start(self, connection: socket.socket, address: Address, peer: str) -> None:
+    def start(self, newcomer: Newcomer) -> None:
         task = asyncio.ensure_future(
             asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._session_for(address, peer, connection), connection
+                lambda: self._protocol_for(newcomer), newcomer.connection
             )
         )
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
 
+    def revoke(self, fingerprint: str) -> None:
+        """End the connection of a client that is trusted no more."""
+        if self._session is not None and self._session.fingerprint == fingerprint:
+            self._session.abort("its certificate is trusted no more")
+
     def count_refused(self) -> None:
         self._status.refused += 1
+
+    def _protocol_for(self, newcomer: Newcomer) -> asyncio.BufferedProtocol:
+        session = self._session_for(newcomer.address, newcomer.peer, newcomer.connection)
+        if newcomer.tls is None:
+            return session
+        session.fingerprint = newcomer.tls.peer_fingerprint
+        return Secured(session, newcomer.tls)
 
     def _session_for(self, address: Address, peer: str, connection: socket.socket) -> Session:
         if self._config.protocol is Protocol.RFC2217:
@@ -228,6 +260,7 @@ class PortServer:
         elif self._session is not None:
             reason = f"{self._session.peer} is connected"
         if reason is not None:
+            self._tap.event("refused", f"client {session.peer}: {reason}")
             self._entrance.refuse(session.peer, reason)
             session.refuse(reason)
             return
@@ -237,6 +270,7 @@ class PortServer:
         self._status.connects += 1
         self._status.client, self._status.client_since = session.peer, time.time()
         self._log.info("client %s connected", session.peer)
+        self._tap.event("opened", f"client {session.peer} connected")
         if self._device_slow:
             session.device_slow(slow=True)
         if self._port is not None:
@@ -250,19 +284,33 @@ class PortServer:
         port = self._port
         if port is None:
             self._status.discarded_to_device += len(data)
+            if self._tap.watched is not None:
+                self._tap.event("discarded", f"{len(data)} bytes of the client: the device is absent")
             return
         self._status.bytes_to_device += len(data)
         port.write(data)
+        if (watched := self._tap.watched) is not None:
+            watched(TO_DEVICE, data)
         if self._traffic is not None:
             self._traffic.to_device(self._config.name, data)
 
     def purged(self, session: Session, *, to_device: int = 0, from_device: int = 0) -> None:
-        if session is not self._session:
-            return
+        if session is self._session:
+            self._count_purged(to_device=to_device, from_device=from_device)
+
+    def undelivered(self, session: Session, size: int) -> None:
+        if session is self._session:
+            self._status.discarded_from_device += size
+
+    def _count_purged(self, *, to_device: int, from_device: int) -> None:
         self._status.bytes_to_device -= to_device
         self._status.discarded_to_device += to_device
         self._status.bytes_from_device += from_device
         self._status.discarded_from_device += from_device
+        if (to_device or from_device) and self._tap.watched is not None:
+            self._tap.event(
+                "discarded", f"the client discarded {to_device} bytes to the device and {from_device} from it"
+            )
 
     def port_failed(self, session: Session, reason: str) -> None:
         if session is self._session and self._port is not None:
@@ -272,6 +320,7 @@ class PortServer:
         if session is not self._session:
             return
         self._log.info("client %s disconnected: %s", session.peer, reason)
+        self._tap.event("closed", f"client {session.peer} disconnected: {reason}")
         self._session = None
         self._status.client = self._status.client_since = None
         if self._port is not None and self._config.open is Open.ON_CLIENT and not self._port_over.done():
@@ -286,8 +335,15 @@ class PortServer:
             self._status.discarded_from_device += len(data)
         else:
             session.send(data)
+        if (watched := self._tap.watched) is not None:
+            watched(FROM_DEVICE, data)
+            if session is None:
+                self._tap.event("discarded", f"{len(data)} bytes from the device: no client is connected")
         if self._traffic is not None:
             self._traffic.from_device(self._config.name, data)
+
+    def discarded_late(self, *, received: int = 0, unsent: int = 0) -> None:
+        self._count_purged(to_device=unsent, from_device=received)
 
     def pause_writing(self) -> None:
         self._device_slow = True
@@ -306,7 +362,12 @@ class PortServer:
             self._absent(error)
             self._port_over.set_result(True)
 
-    # What `status` asks.
+    # What `status` and `monitor` ask.
+
+    def look_at_line(self, *, anew: bool) -> None:
+        """Tell those who watch of changed settings, modem lines and errors; `anew` is as in `LineLook.look`."""
+        if self._port is not None and self._tap.watched is not None:
+            self._line_look.look(self._port, anew=anew)
 
     def status(self) -> PortStatus:
         """Return the present status; it changes under the caller."""

@@ -8,16 +8,22 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import serial_host
 from serial_host.com_port.port import OpenComPort
 from serial_host.config import ConfigFault, PortConfig
 from serial_host.listening.interfaces import Interfaces, snapshot
+from serial_host.plumbing.event_log import Event
 from serial_host.plumbing.text import described
+from serial_host.serving.monitoring import Monitoring
 from serial_host.serving.port_server import PortServer
 from serial_host.serving.traffic import Traffic
 from serial_host.status import PortStatus, State
+from serial_monitor.taps import Taps
+
+if TYPE_CHECKING:  # without TLS nothing of OpenSSL is loaded
+    from serial_host.security.security import Security
 
 INTERFACES_SECONDS = 2.0
 """Between two looks at the interfaces: a switch's address that appears late is listened at after this time."""
@@ -42,14 +48,29 @@ class Server:
         faults: Sequence[ConfigFault] = (),
         *,
         traffic: Traffic | None = None,
+        security: Security | None = None,
         look_up_interfaces: Callable[[], Interfaces] = snapshot,
     ) -> None:
         self._look_up_interfaces = look_up_interfaces
         self._interfaces: Interfaces = {}
         self._interfaces_problem: str | None = None
+        taps = Taps()
         self._ports = [
-            PortServer(port.config, port.open_port, lambda: self._interfaces, traffic) for port in ports
+            PortServer(
+                port.config,
+                port.open_port,
+                lambda: self._interfaces,
+                traffic,
+                taps.tap(port.config.name),
+                security,
+            )
+            for port in ports
         ]
+        self.monitoring = Monitoring(taps, self._statuses, self._look_at_lines)
+        """What passes the ports, for those who ask."""
+        self._security = security
+        if security is not None:
+            security.on_revoked = self._revoke
         self._faults = faults
         self._started_at = time.time()
         self._stopping = asyncio.Event()
@@ -60,7 +81,9 @@ class Server:
 
     async def run(self) -> None:
         """Serve until `stop`, then close every connection and port."""
-        _log.info("serial_host %s, process %d", serial_host.__version__, os.getpid())
+        _log.info(
+            "serial_host %s, process %d", serial_host.__version__, os.getpid(), extra=Event.STARTED.mark
+        )
         self._look_at_interfaces()
         tasks = [asyncio.create_task(port.run(), name=port.name) for port in self._ports]
         watch = asyncio.create_task(self._watch_interfaces(), name="interfaces")
@@ -74,7 +97,7 @@ class Server:
             for task in (*tasks, watch, stop):
                 task.cancel()
             await asyncio.gather(*tasks, watch, stop, return_exceptions=True)
-            _log.info("stopped")
+            _log.info("stopped", extra=Event.STOPPED.mark)
 
     async def _watch_interfaces(self) -> None:
         while True:
@@ -95,14 +118,26 @@ class Server:
 
     def status(self) -> dict[str, Any]:
         """Answer `serial_host status`."""
+        return {
+            "version": serial_host.__version__,
+            "pid": os.getpid(),
+            "started_at": self._started_at,
+            "ports": [port.as_json() for port in self._statuses()],
+            "tls": None if self._security is None else self._security.status(),
+        }
+
+    def _statuses(self) -> list[PortStatus]:
         ports = [port.status() for port in self._ports]
         for fault in self._faults:
             invalid = PortStatus(fault.name, None, None, State.INVALID, self._started_at)
             invalid.fail(fault.message)
             ports.append(invalid)
-        return {
-            "version": serial_host.__version__,
-            "pid": os.getpid(),
-            "started_at": self._started_at,
-            "ports": [port.as_json() for port in ports],
-        }
+        return ports
+
+    def _look_at_lines(self, anew: bool) -> None:  # noqa: FBT001  # see `Monitoring`
+        for port in self._ports:
+            port.look_at_line(anew=anew)
+
+    def _revoke(self, fingerprint: str) -> None:
+        for port in self._ports:
+            port.revoke(fingerprint)

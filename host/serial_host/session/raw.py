@@ -11,6 +11,8 @@ class RawSession(Session):
     """The connection means the port: without a device there is none, and who is turned away is cut off."""
 
     def buffer_updated(self, nbytes: int) -> None:
+        if not self._read_before and self._speaks_tls(nbytes):
+            return
         self._owner.write(self, self._buffer[:nbytes])
 
     def send(self, data: bytes) -> None:

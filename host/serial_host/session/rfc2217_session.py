@@ -83,6 +83,11 @@ REFUSAL_SECONDS = 1.0
 REFUSAL_BYTES = 1024
 """So many bytes are read from it meanwhile, at least; agreeing takes a client about 30."""
 
+LAST_WORDS_SECONDS = 2.0
+LAST_WORDS_BYTES = 65536
+"""So long, and so many bytes, a refused client may go on sending after the reason was sent to it: a connection that is
+closed before all of them are read is reset, and the reason may be lost with it."""
+
 
 @dataclass(frozen=True, slots=True)
 class _DevicePresent:
@@ -135,6 +140,13 @@ class Rfc2217Session(Session):
         self._flush()
 
     def buffer_updated(self, nbytes: int) -> None:
+        if self.ended:
+            self._refusal_bytes += nbytes
+            if self._refusal_bytes > LAST_WORDS_BYTES:
+                self.reading.hold(Hold.REFUSED)
+            return
+        if not self._read_before and self._speaks_tls(nbytes):
+            return
         data = bytes(self._buffer[:nbytes])
         if self._connection.is_plain(data) and not (
             self._work or self._events or self._refused or self._stopped
@@ -180,7 +192,18 @@ class Rfc2217Session(Session):
         self._refused = True
         self._state = self._signature(DeviceState.BUSY, reason)
         self.reading.release(Hold.STARTING)
-        self._refusal = asyncio.get_running_loop().call_later(REFUSAL_SECONDS, self.close, "refused")
+        self._refusal = asyncio.get_running_loop().call_later(REFUSAL_SECONDS, self._refused_finally)
+
+    def _refused_finally(self) -> None:
+        """Say nothing more, and read for a moment what the client still sends; then its own end closes the connection."""
+        if self.ended or self._transport.is_closing():
+            return
+        self._end("refused")
+        self._transport.write_eof()
+        self._watch.cancel()
+        self._watch = asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, self.close, "refused")
+        self._refusal_bytes = 0
+        self.reading.release(Hold.REFUSED | Hold.WORKING | Hold.ANSWERS_UNREAD)
 
     def device_present(self, port: ComPort) -> None:
         self._present = port
@@ -320,7 +343,7 @@ class Rfc2217Session(Session):
             case _ if self._refused:
                 if isinstance(event, ComPortAgreed):
                     self._announce(ModemLines())
-                    self.close("refused")
+                    self._refused_finally()
             case SetBaudRate() | SetDataSize() | SetParity() | SetStopSize():
                 return self._line_command(event)
             case SetControl():

@@ -15,14 +15,21 @@ from typing import Protocol, cast
 
 from serial_host.com_port.port import DEVICE_BOUND, READ_SIZE, ComPort
 from serial_host.config import Address
-from serial_host.plumbing.tcp_options import answers, is_dead, reset_on_close
+from serial_host.plumbing.tcp_options import answers, is_dead, never_sent, reset_on_close
 from serial_host.session.reading import Hold, Reading
+from serial_tls.records import looks_like_client_hello
 
 WATCH_SECONDS = 1.0
 """The time between two looks at whether the client's computer still answers."""
 
 CLOSE_SECONDS = 5.0
 """The time that a client has to take what was sent to it before the connection was closed."""
+
+
+SPEAKS_TLS = (
+    "it speaks TLS, and this port is served without: add [tls] to the configuration file (not tls = false), or remove"
+    " tls from the module's desired properties"
+)
 
 
 class SessionOwner(Protocol):
@@ -37,6 +44,9 @@ class SessionOwner(Protocol):
     def purged(self, session: Session, *, to_device: int = 0, from_device: int = 0) -> None:
         """Count bytes that the client asked to be discarded."""
 
+    def undelivered(self, session: Session, size: int) -> None:
+        """Count bytes of the device that were never sent to the client, which is disconnected."""
+
     def port_failed(self, session: Session, reason: str) -> None:
         """Do without the COM port, whose driver does not return from what this session asked of it."""
 
@@ -47,8 +57,11 @@ class SessionOwner(Protocol):
 class _Client:
     """The side of a `Reading` that is the client: its transport, which is resumed in a later turn of the event loop."""
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, session: Session, transport: asyncio.Transport) -> None:
+        self._session = session
         self._transport = transport
+        self._first_read: _FirstRead | None = _FirstRead(session, transport)
+        transport.set_protocol(self._first_read)
         self._paused = False
         self._resume_scheduled = False
 
@@ -67,7 +80,50 @@ class _Client:
     def _resume(self) -> None:
         self._resume_scheduled = False
         if not self._paused and not self._transport.is_closing():
+            self._hand_over()
+        if not self._paused and not self._transport.is_closing():  # what was handed over may have paused it
             self._transport.resume_reading()
+
+    def _hand_over(self) -> None:
+        """Let the session receive from now on, beginning with what was read before it was asked for."""
+        if self._first_read is not None:
+            first, self._first_read = self._first_read, None
+            self._transport.set_protocol(self._session)
+            if first.size:
+                self._session.buffer_updated(first.size)
+
+
+class _FirstRead(asyncio.BufferedProtocol):
+    """Receives in the place of a session until the session is read for the first time.
+
+    uvloop, and asyncio's transports of some CPython releases (3.11.2, Debian 12's, is one), begin to read after
+    `connection_made` even if they were paused in it. What they read before they are paused waits here.
+    """
+
+    def __init__(self, session: Session, transport: asyncio.Transport) -> None:
+        self._session = session
+        self._transport = transport
+        self.size = 0
+        """Bytes that wait in the session's buffer."""
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._session.get_buffer(sizehint)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.size = nbytes
+        self._transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        self._session.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._session.resume_writing()
+
+    def eof_received(self) -> bool | None:
+        return self._session.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._session.connection_lost(exc)
 
 
 class Session(asyncio.BufferedProtocol):
@@ -80,6 +136,8 @@ class Session(asyncio.BufferedProtocol):
         """The client's `address:port`."""
         self.socket = connection
         """The connection that the transport reads and writes; here only its options are used."""
+        self.fingerprint: str | None = None
+        """Of the client's certificate, with TLS."""
         self.local: Address
         """Of ours, that the client connected to; from `connection_made`."""
         self._owner = owner
@@ -88,6 +146,7 @@ class Session(asyncio.BufferedProtocol):
         """Whether this client and its device may be read; from `connection_made`."""
         self.ended = False
         """Whether the client is served no more; its connection may stand for some seconds after that."""
+        self._read_before = False
         self._client: _Client
         self._transport: asyncio.Transport
         self._watch: asyncio.TimerHandle
@@ -120,13 +179,12 @@ class Session(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=DEVICE_BOUND, low=0)
-        self._client = _Client(self._transport)
+        self._client = _Client(self, self._transport)
         self.reading = Reading(self._client)
         self.local = ip_address(transport.get_extra_info("sockname")[0].partition("%")[0])
         loop = asyncio.get_running_loop()
         self._watch = loop.call_later(WATCH_SECONDS, self._watch_peer)
-        # Not at once: the transports of some CPython releases (3.11.2, Debian 12's, is one) and uvloop's begin to read
-        # after this call even if they were paused in it.
+        # Not at once, because a transport cannot be paused for good before it has begun to read: see `_FirstRead`.
         loop.call_soon(self._start)
 
     def _start(self) -> None:
@@ -166,10 +224,29 @@ class Session(asyncio.BufferedProtocol):
             self._watch = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.abort, reason)
 
     def abort(self, reason: str) -> None:
-        """Disconnect the client at once, with a reset, so that it learns of it whatever it was doing."""
+        """Disconnect the client at once, with a reset, so that it learns of it whatever it was doing.
+
+        What was never sent to it is counted. What was sent and not acknowledged it may have got, so that is not known here.
+        By RFC 2217 answers are counted among the bytes of the device.
+        """
+        if not self.ended and not self._transport.is_closing():
+            size = self._transport.get_write_buffer_size() + never_sent(self.socket)
+            if size:
+                self._owner.undelivered(self, size)
         self._end(reason)
         reset_on_close(self.socket)
         self._transport.abort()
+
+    def _speaks_tls(self, nbytes: int) -> bool:
+        """End the connection if these bytes are its first ones, and those of a TLS client; return whether they are.
+
+        They must not reach the device, and the person who reads the log shall know what they were.
+        """
+        self._read_before = True
+        if not looks_like_client_hello(self._buffer[:nbytes]):
+            return False
+        self.close(SPEAKS_TLS)
+        return True
 
     def answers(self, waited: float) -> bool | None:
         """Return whether the client's computer answers, `waited` seconds after `begin_probe`; None: not known yet."""

@@ -1,0 +1,26 @@
+"""The limit of open descriptors, which the usual 1,024 of a Linux service make too low for hundreds of ports."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform != "win32":
+    import resource
+
+_WANTED = 4096
+"""A port has up to six descriptors: the COM port, a socket for each address that it listens at, and its clients."""
+
+
+def allow_many_descriptors() -> None:
+    """Raise the soft limit of this process (getrlimit(2), RLIMIT_NOFILE) as far as it is needed and allowed.
+
+    Windows has no such limit.
+
+    Where it stays too low, a port that finds no descriptor says so and tries again.
+    """
+    if sys.platform == "win32":
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _WANTED if hard == resource.RLIM_INFINITY else min(_WANTED, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

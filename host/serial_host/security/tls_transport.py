@@ -1,0 +1,147 @@
+"""TLS between a connection and its session: a protocol to the connection, and a transport to the session.
+
+Nothing waits here: what the session does not read now stays in the TLS session, and then nothing is read from TCP.
+"""
+
+# ruff: noqa: D102  # the methods are documented where their types are: `asyncio.BufferedProtocol`, `asyncio.Transport`
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+from serial_tls.errors import TlsError
+
+if TYPE_CHECKING:
+    from serial_tls.session import Session
+
+_READ_SIZE = 4096
+"""Bytes read at once."""
+
+
+class TlsTransport(asyncio.Transport):
+    """What a session has in the place of its connection's transport."""
+
+    def __init__(self, transport: asyncio.Transport, tls: Session) -> None:
+        super().__init__()
+        self._transport = transport
+        self._tls = tls
+        self._upper: asyncio.BufferedProtocol
+        self._paused = False
+        self._answers_itself = tls.version != "TLSv1.3"
+        """Whether the session may have something to send that is no answer to `write`: it refuses renegotiations."""
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._transport.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_size(self) -> int:
+        return self._transport.get_write_buffer_size()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._transport.get_extra_info(name, default)
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._upper = cast("asyncio.BufferedProtocol", protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self._upper
+
+    def is_reading(self) -> bool:
+        return not self._paused
+
+    def pause_reading(self) -> None:
+        self._paused = True
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._paused:
+            self._paused = False
+            self.deliver()
+            if not self._paused and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        if data and not self._transport.is_closing():
+            try:
+                self._transport.write(self._tls.write(bytes(data)))
+            except TlsError:  # it has failed; the session learns of it by what it reads
+                self._transport.abort()
+
+    def close(self) -> None:
+        if not self._transport.is_closing() and (last := self._tls.close()):
+            self._transport.write(last)
+        self._transport.close()
+
+    def received(self, data: memoryview) -> None:
+        """Take bytes of TLS."""
+        try:
+            self._tls.receive(data)
+        except TlsError as error:
+            self._fail(error)
+        else:
+            self.deliver()
+
+    def deliver(self) -> None:
+        """Hand to the session what it reads now."""
+        while not self._paused and not self._transport.is_closing():
+            buffer = memoryview(self._upper.get_buffer(-1))
+            try:
+                data = self._tls.read(len(buffer))
+            except TlsError as error:
+                self._fail(error)
+                return
+            if not data:
+                break
+            buffer[: len(data)] = data
+            self._upper.buffer_updated(len(data))
+            if not self._tls.more:
+                return
+        if self._answers_itself and (output := self._tls.output()) and not self._transport.is_closing():
+            self._transport.write(output)
+        if self._tls.ended and not self._transport.is_closing():
+            self._upper.eof_received()
+
+    def _fail(self, error: TlsError) -> None:
+        if (alert := self._tls.output()) and not self._transport.is_closing():
+            self._transport.write(alert)
+        self._upper.connection_lost(ConnectionError(f"TLS failed: {error}"))
+        self._transport.abort()
+
+
+class Secured(asyncio.BufferedProtocol):
+    """What the connection's transport calls; `session` is called in turn."""
+
+    def __init__(self, session: asyncio.BufferedProtocol, tls: Session) -> None:
+        self._session = session
+        self._tls = tls
+        self._buffer = memoryview(bytearray(_READ_SIZE))
+        self._transport: TlsTransport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = TlsTransport(cast("asyncio.Transport", transport), self._tls)
+        self._transport.set_protocol(self._session)
+        self._session.connection_made(self._transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # the name is the base class's
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._transport.received(self._buffer[:nbytes])
+
+    def pause_writing(self) -> None:
+        self._session.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._session.resume_writing()
+
+    def eof_received(self) -> bool | None:
+        return self._session.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._session.connection_lost(exc)
