@@ -12,18 +12,16 @@ from bundle.errors import BuildError
 
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = ROOT / "host" / "requirements.txt"
-HASHED_REQUIREMENTS = Path(__file__).with_name("wheels.txt")
 
 
 def build(options: argparse.Namespace) -> Path:
     """Make the zip and return its path. Raise BuildError with a message for the person who started the build."""
-    version = (ROOT / "VERSION").read_text("ascii").strip()
-    wheels.require_same_versions(REQUIREMENTS, HASHED_REQUIREMENTS)
+    version = options.version or (ROOT / "VERSION").read_text("ascii").strip()
     if options.runtime:
         python = runtime.given(options.runtime, options.runtime_sha256)
     else:
         python = runtime.assembled(options.cache, options.stdlib)
-    packages = wheels.fetch(HASHED_REQUIREMENTS, options.cache, python_version=runtime.PYTHON_VERSION)
+    packages = wheels.fetch(REQUIREMENTS, options.cache, python_version=runtime.PYTHON_VERSION)
     path: Path = options.out / f"serial-host-{version}-win-amd64.zip"
     files = contents.lay_out(ROOT, python, packages, version=version)
     digest = archive.write(path, files)
@@ -50,6 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--runtime-sha256", metavar="HEX", help="the publisher's SHA-256 of --runtime")
     parser.add_argument(
+        "--version",
+        metavar="X.Y.Z",
+        help="call it another version, to try an upgrade; default: that in VERSION",
+    )
+    parser.add_argument(
         "--stdlib",
         type=Path,
         metavar="FOLDER",
@@ -62,19 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="FOLDER",
         help="default: .cache/wheels",
     )
-    parser.add_argument(
-        "--update-pins",
-        action="store_true",
-        help="rewrite tools/bundle/wheels.txt from host/requirements.txt, and make no zip",
-    )
     options = parser.parse_args(arguments)
     try:
-        if options.update_pins:
-            wheels.update_pins(
-                REQUIREMENTS, HASHED_REQUIREMENTS, options.cache, python_version=runtime.PYTHON_VERSION
-            )
-        else:
-            build(options)
+        build(options)
     except BuildError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

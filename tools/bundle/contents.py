@@ -1,7 +1,7 @@
 """Lays out the bundle: what lies where once the zip is unpacked.
 
 README.txt, *.ps1, serial-host.cmd, serial-host.sample.toml     for the administrator
-app/         serial_host and rfc2217, with the metadata from which their version is read
+app/         serial_host and what it needs of this repository, with the metadata from which their version is read
 packages/    the Python packages that they need
 runtime/     a Windows Python
 licences/    of all parts, listed in CONTENTS.txt
@@ -17,10 +17,9 @@ from pathlib import Path
 from bundle import licences, pe, wheels
 from bundle.errors import BuildError
 from bundle.runtime import Runtime
+from distributions import needed_by
 
 FOR_THE_ADMINISTRATOR = Path(__file__).parents[2] / "host" / "windows"
-OWN_PACKAGES = (("host", "host/serial_host"), ("rfc2217", "rfc2217"))
-"""The folder of each distribution, and the folder of its package."""
 PART_OF_WINDOWS = re.compile(
     r"(api-ms-win-.*|advapi32|bcrypt|bcryptprimitives|crypt32|iphlpapi|kernel32|ntdll|ole32|oleaut32|pdh|powrprof|psapi"
     r"|rpcrt4|shell32|user32|version|winmm|ws2_32)\.dll",
@@ -37,13 +36,7 @@ def lay_out(root: Path, runtime: Runtime, packages: list[Path], *, version: str)
     """
     unpacked = wheels.unpack(packages)
     parts, texts = licences.collect(unpacked, binaries=runtime.files)
-    files = {path.name: for_windows(path, version) for path in sorted(FOR_THE_ADMINISTRATOR.iterdir())}
-    for distribution, package in OWN_PACKAGES:
-        files |= {f"app/{name}": content for name, content in _metadata(root / distribution, version).items()}
-        folder = root / package
-        for path in (*folder.rglob("*.py"), folder / "py.typed"):
-            name = path.relative_to(folder.parent).as_posix()
-            files[f"app/{name}"] = path.read_bytes().replace(b"\r\n", b"\n")
+    files = own_files(root, version)
     files |= {f"packages/{name}": content for name, content in unpacked.items()}
     files |= {f"runtime/{name}": content for name, content in runtime.files.items()}
     files |= {f"licences/{name}": content for name, content in texts.items()}
@@ -52,6 +45,17 @@ def lay_out(root: Path, runtime: Runtime, packages: list[Path], *, version: str)
     files["licences/CONTENTS.txt"] = _contents(parts, runtime, version)
     require_dlls(files)
     return {f"serial-host-{version}/{name}": content for name, content in files.items()}
+
+
+def own_files(root: Path, version: str) -> dict[str, bytes]:
+    """Return what the bundle has of this repository: the scripts and texts, and the programs in app/."""
+    files = {path.name: for_windows(path, version) for path in sorted(FOR_THE_ADMINISTRATOR.iterdir())}
+    for own in needed_by("host", root):
+        files |= {f"app/{name}": content for name, content in _metadata(own.folder, version).items()}
+        for path in (*own.package.rglob("*.py"), *own.package.rglob("*.html"), own.package / "py.typed"):
+            name = path.relative_to(own.package.parent).as_posix()
+            files[f"app/{name}"] = path.read_bytes().replace(b"\r\n", b"\n")
+    return files
 
 
 def require_dlls(files: Mapping[str, bytes]) -> None:

@@ -10,15 +10,18 @@ import hashlib
 import re
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from packaging.markers import Marker
+
 from bundle.errors import BuildError
 
 _PIN = re.compile(
-    r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)(?:[\s\\]+--hash=sha256:(?P<sha256>[0-9a-f]{64}))?",
+    r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)(?:\s*;\s*(?P<marker>[^\\\n]+))?(?P<hashes>(?:[\s\\]+--hash=sha256:[0-9a-f]{64})*)",
     re.MULTILINE,
 )
 
@@ -29,76 +32,63 @@ class Pin(NamedTuple):
     name: str
     """Normalised as in PEP 503."""
     version: str
-    sha256: str | None
-    """Of the wheel; None in a file without hashes."""
+    hashes: frozenset[str]
+    """The SHA-256 of each file that may be used, for whatever platform; empty in a file without hashes."""
 
 
-def pins(requirements: Path) -> list[Pin]:
-    """Return the pins of REQUIREMENTS in the order of the file."""
+def pins(requirements: Path, system: str = sys.platform) -> list[Pin]:
+    """Return the pins of REQUIREMENTS for a system (a value of `sys.platform`), in the order of the file."""
     text = requirements.read_text("utf-8")
     return [
-        Pin(re.sub(r"[-_.]+", "-", m["name"]).lower(), m["version"], m["sha256"]) for m in _PIN.finditer(text)
-    ]
-
-
-def require_same_versions(plain: Path, hashed: Path) -> None:
-    """Raise BuildError unless HASHED pins exactly the versions that PLAIN pins."""
-    one, other = ({(pin.name, pin.version) for pin in pins(path)} for path in (plain, hashed))
-    if one != other:
-        differing = ", ".join(sorted({name for name, _ in one ^ other}))
-        raise BuildError(
-            f"{plain} and {hashed} do not pin the same versions of: {differing}.\n"
-            "Rewrite the hashes with --update-pins, and look at what has changed."
+        Pin(
+            re.sub(r"[-_.]+", "-", found["name"]).lower(),
+            found["version"],
+            frozenset(re.findall(r"[0-9a-f]{64}", found["hashes"])),
         )
+        for found in _PIN.finditer(text)
+        if found["marker"] is None or Marker(found["marker"].strip()).evaluate({"sys_platform": system})
+    ]
 
 
 def fetch(requirements: Path, cache: Path, *, python_version: str) -> list[Path]:
     """Return the wheels that REQUIREMENTS pins by hash, for Windows (amd64) and PYTHON_VERSION ("3.11").
 
-    They are kept in CACHE, so a second build needs no network. Raise BuildError with pip's message if a wheel cannot be
-    downloaded or is not the pinned one.
+    They are kept below CACHE in a folder of that Python version, so a second build needs no network. Raise BuildError
+    with pip's message if a wheel cannot be downloaded or is not the pinned one.
     """
-    wanted = pins(requirements)
-    if not all(pin.sha256 for pin in wanted):
-        raise BuildError(f"{requirements}: each requirement needs --hash=sha256:<of its wheel>")
-    if not {pin.sha256 for pin in wanted} <= _cached(cache).keys():
-        download(requirements, cache, python_version=python_version)
-    cached = _cached(cache)
-    return [cached[pin.sha256] for pin in wanted if pin.sha256]
+    wanted = pins(requirements, "win32")
+    if unpinned := [pin.name for pin in wanted if not pin.hashes]:
+        raise BuildError(
+            f"{requirements}: {', '.join(unpinned)} has no --hash=sha256:<of its wheel>; tools/requirements writes them"
+        )
+    folder = cache / f"windows-{python_version}"
+    if not all(pin.hashes & _cached(folder).keys() for pin in wanted):
+        _download(wanted, folder, python_version)
+    cached = _cached(folder)
+    return [cached[min(pin.hashes & cached.keys())] for pin in wanted]
 
 
-def download(requirements: Path, cache: Path, *, python_version: str) -> None:
-    """Download the wheels of REQUIREMENTS into CACHE. Raise BuildError with pip's message if that fails."""
-    cache.mkdir(parents=True, exist_ok=True)
-    pip = subprocess.run(
-        [
-            *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
-            *("--no-deps", "--only-binary=:all:", "--platform", "win_amd64", "--implementation", "cp"),
-            *("--python-version", python_version, "--dest", str(cache), "--requirement", str(requirements)),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def _download(wanted: Iterable[Pin], folder: Path, python_version: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    # pip would judge the markers of the original file by the system that it runs on, and not by Windows.
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as listing:
+        for pin in wanted:
+            listing.write(
+                f"{pin.name}=={pin.version} {' '.join(f'--hash=sha256:{one}' for one in pin.hashes)}\n"
+            )
+        listing.flush()
+        pip = subprocess.run(
+            [
+                *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+                *("--no-deps", "--only-binary=:all:", "--platform", "win_amd64", "--implementation", "cp"),
+                *("--python-version", python_version, "--dest", str(folder), "--requirement", listing.name),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if pip.returncode:
-        raise BuildError(f"pip could not fetch the wheels of {requirements}:\n{pip.stderr.strip()}")
-
-
-def update_pins(plain: Path, hashed: Path, cache: Path, *, python_version: str) -> None:
-    """Write HASHED: the versions of PLAIN, each with the hash of the wheel that the index has for Windows now."""
-    download(plain, cache, python_version=python_version)
-    by_version = {_name_and_version(path): digest for digest, path in _cached(cache).items()}
-    head = f"# The wheels of {plain.name} for Windows on amd64; made by --update-pins."
-    lines = [
-        f"{pin.name}=={pin.version} --hash=sha256:{by_version[pin.name, pin.version]}" for pin in pins(plain)
-    ]
-    hashed.write_text("\n".join([head, *lines, ""]), encoding="ascii", newline="\n")
-
-
-def _name_and_version(wheel: Path) -> tuple[str, str]:
-    """Return the name and version in the file name of a wheel: `{distribution}-{version}-...-{platform}.whl` (PEP 427)."""
-    distribution, version = wheel.name.split("-")[:2]
-    return distribution.replace("_", "-").lower(), version
+        raise BuildError(f"pip could not fetch the wheels for Windows:\n{pip.stderr.strip()}")
 
 
 def _cached(cache: Path) -> dict[str, Path]:
