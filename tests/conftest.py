@@ -7,9 +7,13 @@ import sys
 
 import pytest
 
-NOT_TO_BE_HAD = ("the published IoT Edge schemas are not at", "PowerShell 7 is not at hand")
+NOT_TO_BE_HAD = (
+    "the published IoT Edge schemas are not at",
+    "PowerShell 7 is not at hand",
+    "serialcheck is not at hand",
+)
 """How the reasons begin that are good in CI too: those schemas are not this project's to hand on, and neither Debian nor
-the Python index has PowerShell."""
+the Python index has PowerShell or a .NET program."""
 
 ENFORCED = bool(os.environ.get("CI")) and sys.platform != "win32"
 """Not on Windows' Python, where ptys and signals are lacking: what is skipped there, tests/windows prints."""

@@ -14,12 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from distributions import distributions
+
 ROOT = Path(__file__).parent.parent
-PACKAGES = {
-    "rfc2217": ROOT / "rfc2217",
-    "serial_relay": ROOT / "module/serial_relay",
-    "serial_host": ROOT / "host/serial_host",
-}
+PACKAGES = {one.package.name: one.package for one in distributions().values()}
 IO_AND_CLOCKS = {
     "asyncio", "concurrent", "ctypes", "datetime", "fcntl", "io", "multiprocessing", "os", "pathlib", "pty", "select",
     "selectors", "signal", "socket", "socketserver", "ssl", "subprocess", "termios", "threading", "time", "tty",
@@ -34,11 +32,16 @@ BELOW = {
         VOCABULARY: set(),
         "plumbing": set(),
         "virtual_port": {"plumbing"},
+        "identity": {"plumbing"},
         "remote": {"plumbing"},
         "twin": {"plumbing"},
-        "port": {"plumbing", "virtual_port", "remote"},
-        "process": {"plumbing", "virtual_port", "port", "twin"},
-        "__main__": {"plumbing", "virtual_port", "twin", "process"},
+        "schema": {"twin"},
+        "port": {"plumbing", "virtual_port", "identity", "remote"},
+        "control": {"plumbing"},
+        "diagnosis": {"plumbing", "identity", "remote"},
+        "process": {"plumbing", "virtual_port", "identity", "port", "twin", "control", "diagnosis"},
+        "command_line": {"plumbing", "identity", "twin", "schema", "control", "diagnosis", "process"},
+        "__main__": {"plumbing", "virtual_port", "twin", "process", "control", "command_line"},
     },
     "serial_host": {
         VOCABULARY: set(),
@@ -48,8 +51,19 @@ BELOW = {
         "control": {"plumbing"},
         "listening": {"plumbing"},
         "session": {"plumbing", "com_port"},
-        "serving": {"plumbing", "com_port", "listening", "session"},
-        "command_line": {"plumbing", "com_port", "configuration", "control", "serving"},
+        "security": {"plumbing"},
+        "serving": {"plumbing", "com_port", "listening", "session", "security"},
+        "diagnosis": {"plumbing", "com_port", "listening"},
+        "command_line": {
+            "plumbing",
+            "com_port",
+            "configuration",
+            "control",
+            "listening",
+            "security",
+            "serving",
+            "diagnosis",
+        },
         "__main__": {"plumbing", "com_port", "configuration", "control", "command_line"},
     },
 }
@@ -89,6 +103,20 @@ def test_rfc2217_needs_nothing_but_the_standard_library() -> None:
     assert not foreign
 
 
+def test_the_server_of_devices_needs_nothing_but_the_standard_library() -> None:
+    foreign = {
+        (file.name, name)
+        for file, name in imported("tty_server")
+        if top(name) not in sys.stdlib_module_names | {"tty_server"}
+    }
+    assert not foreign
+
+
+def test_the_server_of_devices_has_no_event_loop_and_no_thread() -> None:
+    slow = {"asyncio", "threading", "concurrent", "multiprocessing", "subprocess"}
+    assert not {(file.name, name) for file, name in imported("tty_server") if top(name) in slow}
+
+
 def test_rfc2217_imports_no_io_and_no_clock() -> None:
     assert not {(file.name, name) for file, name in imported("rfc2217") if top(name) in IO_AND_CLOCKS}
     source = "\n".join(file.read_text(encoding="utf-8") for file in PACKAGES["rfc2217"].glob("*.py"))
@@ -109,7 +137,14 @@ def test_rfc2217_loads_no_socket_and_no_event_loop() -> None:
 
 
 @pytest.mark.parametrize(
-    ("package", "other"), [("serial_relay", "serial_host"), ("serial_host", "serial_relay")]
+    ("package", "other"),
+    [
+        ("serial_relay", "serial_host"),
+        ("serial_host", "serial_relay"),
+        ("serial_tls", "serial_host"),
+        ("serial_tls", "serial_relay"),
+        ("serial_tls", "rfc2217"),
+    ],
 )
 def test_the_two_applications_never_import_each_other(package: str, other: str) -> None:
     assert not {(file.name, name) for file, name in imported(package) if top(name) == other}
@@ -197,3 +232,26 @@ def test_the_vocabulary_parses_nothing_and_does_no_io(package: str) -> None:
         and top(name) not in allowed | {package}
     }
     assert not foreign
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import serial_relay.__main__, serial_relay.process.service, serial_relay.remote.raw",
+        "import serial_host.__main__, serial_host.com_port.serial_port",
+    ],
+    ids=["module", "host"],
+)
+def test_without_tls_nothing_of_openssl_is_loaded(code: str) -> None:
+    """It would take 12 MB of memory."""
+    look = f"import sys; {code}; print([m for m in ('OpenSSL', 'cryptography') if m in sys.modules])"
+    path = ":".join(map(str, (ROOT, ROOT / "module", ROOT / "host")))
+    run = subprocess.run(
+        [sys.executable, "-c", look],
+        env={"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert run.stdout.strip() == "[]"

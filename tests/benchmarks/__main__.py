@@ -16,10 +16,14 @@ from rich.console import Console
 
 from tests.benchmarks import measures
 from tests.benchmarks.contenders import Bench
+from tests.benchmarks.modbus_poll import modbus_picture, modbus_section
 from tests.benchmarks.recovery import recovery_section
 from tests.benchmarks.report import markdown, picture, print_section
 from tests.benchmarks.rfc2217_measures import rfc2217_section
 from tests.benchmarks.rows import Row
+from tests.benchmarks.scale import scale_section, start_and_outage_section
+from tests.benchmarks.tls_measures import tls_section
+from tests.benchmarks.watching import watching_section
 from tests.system.processes import ROOT
 
 
@@ -30,6 +34,9 @@ def main() -> int:
         "--quick", action="store_true", help="a tenth of the effort, to see that everything runs"
     )
     parser.add_argument(
+        "--smoke", action="store_true", help="hardly anything, to see that each measurement works"
+    )
+    parser.add_argument(
         "--output",
         type=Path,
         default=ROOT / "docs/benchmarks",
@@ -37,19 +44,25 @@ def main() -> int:
         help="where the result is written",
     )
     arguments = parser.parse_args()
-    effort = measures.QUICK if arguments.quick else measures.FULL
+    effort = measures.SMOKE if arguments.smoke else measures.QUICK if arguments.quick else measures.FULL
     console = Console(width=max(130, Console().width))
     sections: dict[str, Sequence[Row]] = {}
     times: dict[str, Sequence[float]] = {}
+    added: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="relay-bench-") as directory:
         for number, (title, measure) in enumerate(
             (
                 ("Module before a TCP server", measures.relay_section),
                 ("Module and host before a serial device", measures.chain_section),
-                ("Many ports in one process", measures.many_ports_section),
+                ("Host before a serial device", measures.host_section),
+                ("Many ports in one module and one host", scale_section),
+                ("Start, and a host that is away", start_and_outage_section),
+                ("A Modbus poll", modbus_section),
+                ("Watched", watching_section),
                 ("Idle", measures.idle_section),
                 ("Recovery", recovery_section),
                 ("RFC 2217", rfc2217_section),
+                ("TLS", tls_section),
             )
         ):
             part = Path(directory) / str(number)
@@ -58,10 +71,14 @@ def main() -> int:
                 result = measure(bench, effort)
             sections[title] = result.rows
             times |= result.times
+            added |= result.added
             print_section(console, title, result.rows)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "README.md").write_text(markdown(sections, quick=arguments.quick), encoding="utf-8")
+    (arguments.output / "README.md").write_text(
+        markdown(sections, quick=arguments.quick or arguments.smoke), encoding="utf-8"
+    )
     picture(arguments.output / "benchmarks.svg", times, sections)
+    modbus_picture(arguments.output / "modbus.svg", added)
     missed = sum(row.reached is False for rows in sections.values() for row in rows)
     console.print(
         f"\n{f'{missed} missed' if missed else 'All targets reached'}; written to {arguments.output}"

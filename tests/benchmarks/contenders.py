@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.system import peers
-from tests.system.processes import ROOT, Program, free_port, wait_for
+from tests.system.processes import ROOT, Program, free_port, python_program, wait_for
 from tests.system.stack import Host, Relay
 
 ANSWER_TIMEOUT = 120.0
@@ -95,7 +95,7 @@ class Bench:
     def relay(self, name: str, ports: Mapping[str, Mapping[str, Any]]) -> Relay:
         """Our module with these ports, all connected, or idle when they wait for an application."""
         directory = self.directory / name
-        directory.mkdir()
+        directory.mkdir(exist_ok=True)  # it may hold the state of the module already
         relay = Relay(directory, ports)
         relay.start()
         self._running.callback(relay.close)
@@ -116,25 +116,31 @@ class Bench:
         self._host(name, [port], device, str(port), *options)
         return port
 
-    def host_of_many(self, name: str, configuration: Path, ports: Sequence[int]) -> None:
+    def host_of_many(self, name: str, configuration: Path, ports: Sequence[int]) -> Host:
         """Serve what a configuration file names, on these TCP ports."""
-        self._host(name, ports, "--config", str(configuration))
+        return self._host(name, ports, "--config", str(configuration))
 
-    def _host(self, name: str, ports: Sequence[int], *arguments: str) -> None:
+    def _host(self, name: str, ports: Sequence[int], *arguments: str) -> Host:
         directory = self.directory / name
         directory.mkdir()
         host = Host(directory, "run", *arguments)
         self._running.callback(host.close)
         for port in ports:
             host.wait_until_listening(port)
+        return host
 
-    def ser2net(self, name: str, device: str) -> int:
-        """Serve `device` with ser2net, Nagle and batching off, and give its TCP port."""
+    def ser2net(self, name: str, device: str, *, tuned: bool = True) -> int:
+        """Serve `device` with ser2net, tuned: Nagle and batching off; give its TCP port."""
         port = free_port()
         configuration = self.directory / f"{name}.yaml"
-        program = self._program(name, *peers.ser2net(configuration, port, Path(device)))
+        program = self._program(name, *peers.ser2net(configuration, port, Path(device), tuned=tuned))
         wait_for(lambda: peers.listens(port), f"{program} to listen on {port}")
         return port
+
+    def command(self, name: str, relay: Relay, *arguments: str) -> Program:
+        """Run a local command of a module until the end of the benchmarks."""
+        command = python_program("-m", "serial_relay", *arguments)
+        return self._running.enter_context(Program(command, self.directory / f"{name}.log", relay.runtime))
 
     def _program(self, name: str, *command: str) -> Program:
         return self._running.enter_context(Program(command, self.directory / f"{name}.log"))

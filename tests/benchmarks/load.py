@@ -1,26 +1,28 @@
 """The load of the benchmarks, in processes of its own: an application on a virtual port, and what answers it.
 
-`python -m tests.benchmarks.load application PATH | device | server`
+`python -m tests.benchmarks.load application PATH | poller PATHS | device | devices COUNT | server`
 
 Blocking system calls and nothing else, so that the time measured is the relay's and not the load's. The application
 takes commands on standard input, one a line, and answers each with a packed array of 64-bit numbers behind its
 length; `device` (a pty) and `server` (TCP) print where they are and answer for ever.
 
 A request is 8 bytes. One that begins with `S` announces so many bytes, which are swallowed before it is answered;
-with `G` it asks for so many bytes of one value; any other is sent back as it is.
+with `G` it asks for so many bytes of one value; any other is sent back as it is. `devices` and `poller` do this for many
+ports at once, and know plain requests only.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+import select
 import socket
 import sys
 import threading
 import time
 import tty
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 REQUEST = b"E1234567"
@@ -89,16 +91,51 @@ COMMANDS: dict[str, Callable[..., array[int]]] = {
 
 def application(path: str) -> None:
     """Open the virtual port and carry out commands until standard input ends."""
-    port = os.open(path, os.O_RDWR | os.O_NOCTTY)
-    tty.setraw(port)
+    port = open_port(path)
     gc.disable()
     sys.stdout.buffer.write(b"ready\n")
     sys.stdout.buffer.flush()
     for line in sys.stdin:
         command, *numbers = line.split()
-        answer = COMMANDS[command](port, *map(int, numbers)).tobytes()
-        sys.stdout.buffer.write(len(answer).to_bytes(8, "little") + answer)
-        sys.stdout.buffer.flush()
+        reply(COMMANDS[command](port, *map(int, numbers)))
+
+
+def open_port(path: str) -> int:
+    """Open a virtual port, or connect to a TCP port of this machine if `path` is a number."""
+    if path.isdecimal():
+        connection = socket.create_connection(("127.0.0.1", int(path)))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection.detach()
+    port = os.open(path, os.O_RDWR | os.O_NOCTTY)
+    tty.setraw(port)
+    return port
+
+
+def reply(numbers: array[int]) -> None:
+    answer = numbers.tobytes()
+    sys.stdout.buffer.write(len(answer).to_bytes(8, "little") + answer)
+    sys.stdout.buffer.flush()
+
+
+def poller(paths: Sequence[str]) -> None:
+    """Open virtual ports, and on each command send a request on all of them so many times, at so many microseconds."""
+    ports = [open_port(path) for path in paths]
+    sys.stdout.buffer.write(b"ready\n")
+    sys.stdout.buffer.flush()
+    for line in sys.stdin:
+        _, count, interval = line.split()
+        answered, due = 0, time.monotonic()
+        for _ in range(int(count)):
+            for port in ports:
+                os.write(port, REQUEST)
+            for port in ports:
+                received = 0
+                while received < len(REQUEST):
+                    received += len(os.read(port, len(REQUEST) - received))
+                answered += 1
+            due += int(interval) / 1e6
+            time.sleep(max(0.0, due - time.monotonic()))
+        reply(array("q", [answered]))
 
 
 def answer_requests(read: Callable[[int], bytes], write: Callable[[bytes], object]) -> None:
@@ -139,9 +176,22 @@ def device() -> None:
     answer_requests(lambda count: os.read(end, count), write)
 
 
+def devices(count: int) -> None:
+    """Be so many serial devices that send each byte back; the paths of their ports are printed."""
+    pairs = [os.openpty() for _ in range(count)]
+    ready = select.poll()
+    for end, port in pairs:
+        tty.setraw(port)
+        ready.register(end, select.POLLIN)
+    print(*(os.ttyname(port) for _, port in pairs), flush=True)
+    while True:
+        for end, _ in ready.poll():
+            os.write(end, os.read(end, CHUNK))
+
+
 def server() -> None:
     """Be a TCP server that answers without delay; its port is printed."""
-    listening = socket.create_server(("0.0.0.0", 0), backlog=128)
+    listening = socket.create_server(("0.0.0.0", 0), backlog=512)
     print(listening.getsockname()[1], flush=True)
 
     def serve(connection: socket.socket) -> None:
@@ -157,6 +207,10 @@ def server() -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "application":
         application(sys.argv[2])
+    elif sys.argv[1] == "poller":
+        poller(sys.argv[2:])
+    elif sys.argv[1] == "devices":
+        devices(int(sys.argv[2]))
     elif sys.argv[1] == "device":
         device()
     else:

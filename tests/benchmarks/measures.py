@@ -45,10 +45,13 @@ class Effort:
     outages: int
     idle: float
     """Seconds over which the CPU time of an idle relay is taken."""
+    ports: int
+    """Of one module and one host, where it is about many."""
 
 
-FULL = Effort(30, 1000, 30, 16, 5, 10.0, 3, 30.0)
-QUICK = Effort(6, 500, 8, 4, 3, 2.0, 1, 5.0)
+FULL = Effort(30, 1000, 30, 16, 5, 10.0, 3, 30.0, 256)
+QUICK = Effort(6, 500, 8, 4, 3, 2.0, 1, 5.0, 32)
+SMOKE = Effort(1, 20, 2, 1, 1, 0.5, 1, 0.5, 4)
 
 
 def latency_rows(
@@ -100,7 +103,7 @@ def relay_section(bench: Bench, effort: Effort) -> Section:
         SAMPLE: bench.application(bench.socat("sample", server)[1]),
     }
     single = in_turns(loads, effort.rounds, "requests", effort.requests)
-    rows = latency_rows("request and response", single["ours"], NODELAY, single[NODELAY], (1.0, 1.05))
+    rows = latency_rows("request and response", single["ours"], NODELAY, single[NODELAY], (1.05, 1.0))
     parts = in_turns(loads, 5, "requests_in_two_parts", effort.requests_in_two_parts, PAUSE_IN_REQUEST)
     ours, nodelay, sample = (p50(pooled(parts[name])) for name in ("ours", NODELAY, SAMPLE))
     rows += [
@@ -130,7 +133,7 @@ def chain_section(bench: Bench, effort: Effort) -> Section:
         SER2NET: bench.application(bench.socat("chain-peer", peer_port, ",nodelay")[1]),
     }
     single = in_turns(loads, effort.rounds, "requests", effort.requests)
-    rows = latency_rows("request and response", single["ours"], SER2NET, single[SER2NET], (1.0, None))
+    rows = latency_rows("request and response", single["ours"], SER2NET, single[SER2NET], (1.0, 1.0))
     rows += throughput_rows(loads, SER2NET, effort)
     return Section(rows, microseconds(single, "ours, module and host"))
 
@@ -140,36 +143,16 @@ def resident_megabytes(pid: int) -> float:
     return float(psutil.Process(pid).memory_info().rss) / 1e6
 
 
-def many_ports_section(bench: Bench, effort: Effort) -> Section:
-    """One process with 64 ports against one with a single port."""
-    server = int(bench.load("server").announced)
-    one = bench.relay("one", {"one": {"tcpPort": server}})
-    many = bench.relay(
-        "many", {f"port{index}": {"tcpPort": server, "host": f"127.0.0.{index + 1}"} for index in range(64)}
-    )
+def host_section(bench: Bench, effort: Effort) -> Section:
+    """The host alone before a serial device, against ser2net in its place; the clients are plain sockets."""
     loads = {
-        "many": bench.application(many.link("port31")),
-        "one": bench.application(one.link("one")),
+        "ours": bench.application(str(bench.host("alone", bench.load("device").announced))),
+        "ser2net": bench.application(str(bench.ser2net("alone-ser2net", bench.load("device").announced))),
     }
-    results = in_turns(loads, effort.rounds, "requests", effort.requests)
-    socats = [bench.socat(f"one-of-64-{index}", server, ",nodelay")[0] for index in range(64)]
-    socat_memory = sum(psutil.Process(program.pid).memory_full_info().pss for program in socats) / 1e6
-    for program in socats:
-        program.stop()
-    rows = [
-        Row("memory with 1 port", "MB", resident_megabytes(one.program.pid)),
-        Row(
-            "memory with 64 ports",
-            "MB",
-            memory := resident_megabytes(many.program.pid),
-            "64 socats",
-            socat_memory,
-            memory / socat_memory,
-            at_most=60,
-        ),
-        *latency_rows("one of 64 ports", results["many"], "a single port", results["one"], (1.05, None)),
-    ]
-    return Section(rows)
+    single = in_turns(loads, effort.rounds, "requests", effort.requests)
+    return Section(
+        latency_rows("request and response", single["ours"], "ser2net", single["ser2net"], (1.0, None))
+    )
 
 
 def cpu_seconds(pid: int) -> float:

@@ -45,7 +45,7 @@ def latency_and_throughput(bench: Bench, effort: Effort) -> Section:
         RAW: bench.application(relay.link("raw")),
     }
     single = in_turns(loads, effort.rounds, "requests", effort.requests)
-    rows = latency_rows("request and response", single["ours"], RAW, single[RAW], (1.15, None))
+    rows = latency_rows("request and response", single["ours"], RAW, single[RAW], (1.05, None))
     count = effort.megabytes * 1_000_000
     ours = {"ours": loads["ours"]}
     for command, way in (("send", "to the device"), ("receive", "from the device")):
@@ -63,7 +63,7 @@ def latency_and_throughput(bench: Bench, effort: Effort) -> Section:
                 "data without 0xFF",
                 without,
                 with_ / without,
-                at_least=0.5,
+                at_least=0.7,
                 of_ratio=True,
             )
         )
@@ -123,7 +123,7 @@ def settings(bench: Bench, effort: Effort) -> list[Row]:
         relay.stop()  # the host serves one client at a time
         theirs = changes(serial.serial_for_url(f"rfc2217://127.0.0.1:{port}", 9600), device, effort.rounds)
     mine, peers = statistics.median(ours), statistics.median(theirs)
-    return [Row("change of the baud rate", "ms", mine, PYSERIAL, peers, mine / peers, at_most=3)]
+    return [Row("change of the baud rate", "ms", mine, PYSERIAL, peers, mine / peers, at_most=2)]
 
 
 def changes(application: serial.SerialBase, device: Device, count: int) -> list[float]:

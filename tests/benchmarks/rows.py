@@ -68,6 +68,8 @@ class Section:
     rows: Sequence[Row]
     times: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """Microseconds of single requests by the name of the way they took, for the picture."""
+    added: Mapping[str, float] = field(default_factory=dict)
+    """Microseconds that each way adds to a Modbus poll, for the picture of it."""
 
 
 HEADINGS = ("measure", "ours", "peer", "ratio", "target", "verdict")

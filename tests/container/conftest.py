@@ -13,11 +13,11 @@ from uuid import uuid4
 
 import pytest
 
+from render_manifest import join_create_options, read_env_file, render
 from tests.container import image as module_image
 from tests.container.create_options import module_arguments
 from tests.container.podman import Container, remove_volumes
 from tests.system.processes import ROOT, free_port, wait_for
-from tools.render_manifest import join_create_options, read_env_file, render
 
 Json = dict[str, Any]
 
@@ -25,7 +25,7 @@ Json = dict[str, Any]
 @pytest.fixture(scope="session")
 def image() -> str:
     """The module's image, built from this tree."""
-    missing = [name for name in ("buildah", "podman", "runc", "debootstrap") if not shutil.which(name)]
+    missing = [name for name in ("buildah", "podman", "runc", "mmdebstrap") if not shutil.which(name)]
     if missing or os.geteuid():
         pytest.fail(f"needs root and {', '.join(missing) or 'nothing else'}: run `make test-container`")
     return module_image.build()

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlencode
 
-from tests.container.podman import CACHE
+from release.builder import CACHE
 from tests.system.processes import Program, wait_for
 
 Json = dict[str, Any]

@@ -15,15 +15,7 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
-from tests.system.processes import ROOT
-
-CACHE = ROOT / ".cache" / "container"
-
-STORE = (
-    *("--root", str(CACHE / "storage"), "--runroot", "/run/serial-relay-test"),
-    *("--storage-driver", "overlay", "--storage-opt", "overlay.skip_mount_home=true"),
-)
-"""Images, containers and volumes of the tests, apart from this machine's own; also for buildah."""
+from release.builder import STORE
 
 _ENGINE = ("--runtime", "runc", "--cgroup-manager", "cgroupfs")
 """runc as on a device; cgroupfs needs no systemd."""

@@ -8,7 +8,10 @@ import time
 
 import pytest
 
-from tests.container.image import size
+from bundle import wheels
+from distributions import distributions, needed_by
+from release import builder
+from tests.container.image import AMD64, size
 from tests.container.podman import podman, run_once
 from tests.system.processes import ROOT
 
@@ -38,11 +41,10 @@ def python(image: str, code: str) -> str:
 
 
 def test_it_holds_the_pinned_libraries_and_nothing_to_build_or_install_with(image: str) -> None:
-    lines = (ROOT / "module/requirements.txt").read_text(encoding="utf-8").splitlines()
-    pins = dict(line.split("==") for line in lines if re.match(r"[a-z]", line))
+    pins = {pin.name: pin.version for pin in wheels.pins(ROOT / "module/requirements.txt")}
     assert len(pins) > 10
     installed = json.loads(python(image, INSTALLED))
-    ours = dict.fromkeys(("eflow-rfc2217", "eflow-serial-relay"), VERSION)
+    ours = dict.fromkeys((one.name for one in needed_by("module")), VERSION)
     assert {
         re.sub(r"[-_.]+", "-", name).lower(): version for name, version in installed.items()
     } == pins | ours
@@ -50,9 +52,10 @@ def test_it_holds_the_pinned_libraries_and_nothing_to_build_or_install_with(imag
     assert python(image, tools) == "[]\n"
 
 
-def test_it_holds_the_module_and_the_codec_alone_of_this_project(image: str) -> None:
-    held = "import importlib.util as u; print([n for n in ('serial_relay', 'rfc2217', 'serial_host', 'tests') if u.find_spec(n)])"
-    assert python(image, held) == "['serial_relay', 'rfc2217']\n"
+def test_it_holds_the_module_and_what_it_needs_alone_of_this_project(image: str) -> None:
+    names = [one.package.name for one in distributions().values()]
+    held = f"import importlib.util as u; print([n for n in {[*names, 'tests']} if u.find_spec(n)])"
+    assert python(image, held) == f"{[one.package.name for one in needed_by('module')]}\n"
 
 
 def test_everything_is_compiled_once_and_for_all(image: str) -> None:
@@ -77,7 +80,7 @@ def test_it_has_a_health_command(image: str) -> None:
 
 
 def test_how_small_and_how_fast(image: str) -> None:
-    base = size("localhost/serial-relay-test-base:bookworm")
+    base = size(builder.debian_base(AMD64.architecture))
     started = time.monotonic()
     run_once(image, ["--entrypoint", "true"])
     container = time.monotonic() - started

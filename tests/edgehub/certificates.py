@@ -24,6 +24,7 @@ class ServerCertificate:
     """The authority's certificate: what the workload API hands out as trust bundle."""
     certificate: Path
     key: Path
+    authority_key: Path
 
 
 def issue(host: str, directory: Path) -> ServerCertificate:
@@ -54,18 +55,54 @@ def issue(host: str, directory: Path) -> ServerCertificate:
         authority=directory / "authority.pem",
         certificate=directory / "server.pem",
         key=directory / "server.key",
+        authority_key=directory / "authority.key",
     )
     files.authority.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
     files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    files.key.touch(mode=0o600)
-    files.key.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
+    _write_key(files.key, key)
+    _write_key(files.authority_key, authority_key)
     return files
+
+
+def issue_identity(files: ServerCertificate, device: str, module: str, life: timedelta) -> tuple[str, str]:
+    """Return a module's certificate with that of the authority, and its key, as IoT Edge's workload API makes them."""
+    authority = x509.load_pem_x509_certificate(files.authority.read_bytes())
+    authority_key = serialization.load_pem_private_key(files.authority_key.read_bytes(), password=None)
+    assert isinstance(authority_key, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+    uri = (
+        f"URI: azureiot://hub.example/devices/{device}/modules/{module}"  # aziot-edged writes the prefix, too
+    )
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(_name(module))
+        .issuer_name(authority.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + life)
+        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
+        )
+        .sign(authority_key, hashes.SHA256())
+    )
+    chain = certificate.public_bytes(serialization.Encoding.PEM) + files.authority.read_bytes()
+    return chain.decode("ascii"), _pem(key).decode("ascii")
+
+
+def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(_pem(key))
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def _builder(

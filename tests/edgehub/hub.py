@@ -77,7 +77,11 @@ class EdgeHub:
         self.directory = directory or Path(tempfile.mkdtemp(prefix="edgehub-"))
         certificate = certificates.issue(self.host, self.directory)
         self.workload = WorkloadApi(
-            self.directory / "workload.sock", certificate.authority, module, generation="1"
+            self.directory / "workload.sock",
+            certificate.authority,
+            module,
+            generation="1",
+            issue=lambda life: certificates.issue_identity(certificate, device, module, life),
         )
         self._broker = Broker(
             self.address,

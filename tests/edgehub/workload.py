@@ -1,6 +1,6 @@
-"""The two calls of IoT Edge's workload API that a module's SDK makes, over a unix socket.
+"""The calls of IoT Edge's workload API that a module and its SDK make, over a unix socket.
 
-`GET /trust-bundle` and `POST /modules/<module>/genid/<generation>/sign`. The key is a random one, and nothing
+`GET /trust-bundle`, and below `/modules/<module>/genid/<generation>` `POST sign` and `POST certificate/identity`. The key is a random one, and nothing
 checks the tokens signed with it.
 """
 
@@ -14,6 +14,8 @@ import json
 import secrets
 import socketserver
 import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -27,8 +29,20 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 class WorkloadApi:
     """Serves on `socket_path` from `start` to `stop`; may be started again."""
 
-    def __init__(self, socket_path: Path, authority: Path, module: str, generation: str) -> None:
+    def __init__(
+        self,
+        socket_path: Path,
+        authority: Path,
+        module: str,
+        generation: str,
+        issue: Callable[[timedelta], tuple[str, str]],
+    ) -> None:
+        """`issue` gives a certificate for the module that is valid for some time, and its key."""
         self.socket_path = socket_path
+        self.certificates = 0
+        """Certificates issued since the start."""
+        self.certificate_life = timedelta(days=1)
+        """Of the certificates that are issued next."""
         self.signatures = 0
         """Tokens signed since the start."""
         self._answers = threading.Event()
@@ -37,6 +51,7 @@ class WorkloadApi:
         api = self
         key = secrets.token_bytes(32)
         sign_path = f"/modules/{module}/genid/{generation}/sign"
+        identity_path = f"/modules/{module}/genid/{generation}/certificate/identity"
         trust_bundle = json.dumps({"certificate": authority.read_text(encoding="ascii")}).encode()
 
         class Handler(BaseHTTPRequestHandler):
@@ -53,6 +68,9 @@ class WorkloadApi:
             def do_POST(self) -> None:
                 api._answers.wait()
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                if urlsplit(self.path).path == identity_path:
+                    self._answer(HTTPStatus.CREATED, api._new_certificate(issue))
+                    return
                 if urlsplit(self.path).path != sign_path:
                     self._answer(HTTPStatus.NOT_FOUND, b'{"message":"not found"}')
                     return
@@ -79,6 +97,17 @@ class WorkloadApi:
                 self.wfile.write(body)
 
         self._handler = Handler
+
+    def _new_certificate(self, issue: Callable[[timedelta], tuple[str, str]]) -> bytes:
+        certificate, key = issue(self.certificate_life)
+        self.certificates += 1
+        expiration = (datetime.now(UTC) + self.certificate_life).strftime("%Y-%m-%dT%H:%M:%SZ")
+        answer = {
+            "privateKey": {"type": "key", "bytes": key},
+            "certificate": certificate,
+            "expiration": expiration,
+        }
+        return json.dumps(answer).encode()
 
     def start(self) -> None:
         """Listen; a socket left from before is replaced."""

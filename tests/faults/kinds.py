@@ -5,6 +5,7 @@ The functions wait for conditions where one can be seen, and last for a random t
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
+from pathlib import Path
 from random import Random
 
 from tests.faults import application, hostile_clients, hostile_servers
@@ -304,6 +306,73 @@ def _without_disk(stage: Stage, _line: Line, random: Random) -> None:
         time.sleep(random.uniform(0.5, 2))
 
 
+@contextmanager
+def _full_disk(directory: Path) -> Iterator[None]:
+    """Put a file system in the place of a directory on which there is no space (ENOSPC)."""
+    directory.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k,mode=777", "full", directory], check=True)
+    try:
+        with suppress(OSError), (directory / "filler").open("wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(512))
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", directory], check=True)
+
+
+def _disk_full(stage: Stage, _line: Line, random: Random) -> None:
+    with _full_disk(stage.module.directory / "state"):
+        for _ in range(3):
+            stage.configure_module(reportIntervalSeconds=random.randrange(10, 5000))
+            time.sleep(random.uniform(0.2, 0.7))
+    stage.configure_module()
+
+
+def _twin_changes(stage: Stage, line: Line, random: Random) -> None:
+    """Change the desired properties again and again, sensibly and not; what is asked of the lines stays what it was."""
+    taken = stage.module.links / "taken"
+    taken.write_text("somebody's file")
+    ports = stage.module_ports
+    hostile = HOSTILE.format("raw")
+    documents: list[object] = [
+        {"serialPorts": ports | {"a thief": ports[line.name] | {"link": line.name}}},
+        {"serialPorts": ports | {"AA": ports[line.name] | {"link": line.name}}},
+        {"serialPorts": ports | {"AB": ports[line.name]}},
+        {"serialPorts": ports | {line.name: ports[line.name] | {"link": "taken"}}},
+        {"serialPorts": ports | {line.name: {"tcpPort": 70_000}}},
+        {"serialPorts": ports | {line.name: "nonsense"}},
+        {"serialPorts": ports | {hostile: ports[hostile] | {"enabled": False}}},
+        {"serialPorts": {name: port for name, port in ports.items() if name != hostile}},
+        {"serialPorts": ports | {f"more{number}": {"tcpPort": 1 + number} for number in range(40)}},
+        {"serialPorts": {"serialPorts": ports}},
+        {"SerialPorts": ports},
+        {"serialPorts": ports | {"\ud800": {}, "x" * 500: {}, line.name: ports[line.name] | {"bauds": 1}}},
+        [],
+        "nonsense",
+    ]
+    random.shuffle(documents)
+    for document in documents:
+        written = {"host": "127.0.0.1"} | document if isinstance(document, dict) else document
+        stage.module.desired_path.write_text(json.dumps(written))
+        time.sleep(random.uniform(0, 0.4))
+    taken.unlink()
+    stage.configure_module()
+    stage.wait(lambda: stage.ports_without_fault == set(ports), "the module to act on the last document")
+
+
+def _log_reader_stalls(stage: Stage, _line: Line, random: Random) -> None:
+    """Take nothing of both logs while both have much to say."""
+    with stage.module_log.stalled(), stage.host_log.stalled():
+        for server in stage.servers.values():
+            server.change(hostile_servers.accept_and_close)
+        for _ in range(20):
+            with suppress(ConnectionError):
+                hostile_clients.probe((stage.address, stage.tcp_ports["spare"]), None)
+        time.sleep(random.uniform(1, 3))
+    for server in stage.servers.values():
+        server.change(hostile_servers.wait_for_the_end)
+
+
 INEXACT = (application.exclusive, application.a_terminals_settings)
 """A locked port keeps the relay out too, so that nobody can count what was left unread, and a terminal eats bytes."""
 
@@ -357,4 +426,7 @@ KINDS = (
     Kind("host without descriptors", Spoils.LINE, _without_descriptors(module=False)),
     Kind("module without threads", Spoils.LINE, _without_threads),
     Kind("both without disk", Spoils.NOTHING, _without_disk),
+    *([Kind("disk of the module full", Spoils.NOTHING, _disk_full)] if os.geteuid() == 0 else []),
+    Kind("twin changes", Spoils.NOTHING, _twin_changes),
+    Kind("readers of both logs stall", Spoils.NOTHING, _log_reader_stalls),
 )

@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from tests.faults.hostile_servers import HostileServer
 from tests.faults.lines import Line, Traffic
+from tests.faults.log_pipe import LogPipe
 from tests.system.far_host import FarHost
 from tests.system.processes import PATIENCE, Program, free_port, wait_for
 from tests.system.stack import Host, Relay
@@ -29,8 +30,21 @@ PROTOCOLS = ("raw", "rfc2217")
 USER = 40_000 + os.getpid() % 20_000
 """Whom the module runs as: nobody else is this user, so its threads can be limited."""
 
+_AS_USER = "setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"
+
 HOSTILE = "hostile-{}"
 """Names of the module's ports whose server is hostile, one for each protocol."""
+
+
+def as_user(rights: str) -> list[str]:
+    """Return what runs a command as the module's user with these capabilities; nothing if this process may not do that.
+
+    The program dies with the thread that started it, which a change of the user alone would end (prctl(2),
+    PR_SET_PDEATHSIG).
+    """
+    if os.geteuid() != 0:
+        return []
+    return [*_AS_USER, f"--inh-caps={rights}", f"--ambient-caps={rights}", "--pdeathsig", "KILL"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +122,7 @@ class Stage:
         self.modules_user: Sequence[str] = ()
         """What runs a command as the module's user."""
         if os.geteuid() == 0:
-            self.modules_user = "setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"
+            self.modules_user = _AS_USER
         self.lines = [
             Line(f"{protocol}-{number}", protocol, directory, (ord("A") + number, ord("a") + number))
             for number in range(lines)
@@ -159,21 +173,26 @@ class Stage:
             )
         )
         far = [] if self.network is None else self.network.inside.split()
-        self.host = Host(self.directory, "run", "--config", configuration, within=far)
+        self.host_log = self._log_pipe("host.pipe", self.directory / "host.log")
+        within = [*self.host_log.within, *far]
+        self.host = Host(self.directory, "run", "--config", configuration, within=within)
         self._running.callback(self.host.close)
         self.host.program.wait_for_log("listening on")
         directory = self.directory / "relay"
         (directory / "dev").mkdir(parents=True)
-        within: list[str] = []
         if self.modules_user:
-            rights = "+chown,+fowner"
-            within = [*self.modules_user, f"--inh-caps={rights}", f"--ambient-caps={rights}"]
             for path in (directory, directory / "dev"):
                 os.chown(path, USER, USER)
-        self.module = Relay(directory, {}, within)
+        self.module_log = self._log_pipe("module.pipe", directory / "relay.log")
+        self.module = Relay(directory, {}, [*self.module_log.within, *as_user("+chown,+fowner")])
         self._running.callback(self.module.close)
         self.configure_module()
         self._start_module()
+
+    def _log_pipe(self, name: str, log: Path) -> LogPipe:
+        pipe = LogPipe(self.directory / name, log)
+        self._running.callback(pipe.close)
+        return pipe
 
     def _start_module(self) -> None:
         self.module.start()
@@ -211,6 +230,15 @@ class Stage:
             sample.labels["port"]
             for sample in self.module.samples()
             if sample.name == "serial_relay_port_connected" and sample.value
+        }
+
+    @property
+    def ports_without_fault(self) -> set[str]:
+        """The names of the module's ports whose desired properties are used now."""
+        return {
+            sample.labels["port"]
+            for sample in self.module.samples()
+            if sample.name == "serial_relay_port_config_error" and not sample.value
         }
 
     def wait_until_connected(self, timeout: float = 2 * PATIENCE) -> None:

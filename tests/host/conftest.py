@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from serial_host.plumbing.event_loop import new_event_loop
 from tests.host.commands import CommandLine
 from tests.host.running import reserved_port, until
 from tests.host.serial_device import SerialDevice
@@ -29,6 +31,15 @@ if sys.platform == "win32":
     ]
 else:
     from tests.host.session.access_server import server, shim  # noqa: F401  # fixtures
+
+
+# libuv's first loop opens a pipe for signals that stands until the process ends (unix/signal.c, uv__signal_global_init).
+new_event_loop().close()
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run every coroutine test on the event loop that the server runs on."""
+    return {"server": new_event_loop}
 
 
 def _open_descriptors() -> set[str]:

@@ -23,6 +23,8 @@ from serial_host.com_port.serial_port import opener
 from serial_host.com_port.simulated import loopback_plug, simulated
 from serial_host.configuration import config_file
 from serial_host.listening.interfaces import InterfaceAddress, Interfaces
+from serial_host.plumbing.event_loop import new_event_loop
+from serial_host.security.security import Security
 from serial_host.serving.server import Served, Server
 
 PATIENCE = 30.0
@@ -62,8 +64,14 @@ class RunningServer:
     """Serves from entering the context to leaving it, then checks that the server ended without an exception."""
 
     def __init__(
-        self, *ports: tuple[config.PortConfig, OpenComPort], faults: tuple[config.ConfigFault, ...] = ()
+        self,
+        *ports: tuple[config.PortConfig, OpenComPort],
+        faults: tuple[config.ConfigFault, ...] = (),
+        new_loop: Callable[[], asyncio.AbstractEventLoop] = new_event_loop,
+        security: Security | None = None,
     ) -> None:
+        self._security = security
+        self._new_loop = new_loop
         self._ports = [Served(*port) for port in ports]
         self._faults = faults
         self.interfaces: Interfaces = LOOPBACK
@@ -79,7 +87,8 @@ class RunningServer:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
+            with asyncio.Runner(loop_factory=self._new_loop) as runner:
+                runner.run(self._serve())
         except BaseException as error:  # noqa: BLE001  # raised in the test's thread by __exit__
             self._failure = error
 
@@ -90,7 +99,9 @@ class RunningServer:
         return self.interfaces
 
     async def _serve(self) -> None:
-        self._server = Server(self._ports, self._faults, look_up_interfaces=self._look_up)
+        self._server = Server(
+            self._ports, self._faults, look_up_interfaces=self._look_up, security=self._security
+        )
         self._loop = asyncio.get_running_loop()
         self._started.set()
         await self._server.run()
@@ -140,7 +151,10 @@ class RunningServer:
         asyncio.run_coroutine_threadsafe(called(), self._loop).result(PATIENCE)
 
     def under_way(self) -> list[str]:
-        """Name the timers, callbacks and tasks that the event loop has now, except those that each look makes anew."""
+        """Name the timers and tasks that the event loop has now, except those that each look makes anew.
+
+        For a server with `new_loop=asyncio.new_event_loop`, because uvloop does not tell which timers it has.
+        """
 
         async def look() -> list[str]:
             timers = [repr(timer) for timer in self._loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]

@@ -12,9 +12,12 @@ def main() -> int:
     if powershell.find() is None:
         print("check: PowerShell 7 is not at hand, so the Windows scripts are not analyzed")
         return 0
-    done = powershell.run("-File", powershell.HERE / "analyze.ps1", "-Folder", powershell.SCRIPTS)
-    print(done.stdout + done.stderr, end="")
-    return done.returncode
+    worst = 0
+    for folder in (powershell.SCRIPTS, powershell.HERE.parent / "windows" / "installation"):
+        done = powershell.run("-File", powershell.HERE / "analyze.ps1", "-Folder", folder)
+        print(done.stdout + done.stderr, end="")
+        worst = max(worst, done.returncode)
+    return worst
 
 
 if __name__ == "__main__":

@@ -81,7 +81,8 @@ function Get-Snapshot {
             $null = $lines.Add("$name $($content.Length) $($content.GetHashCode()) $who")
         }
     }
-    foreach ($part in 'tasks', 'rules', 'registry') {
+    foreach ($part in 'tasks', 'rules', 'registry', 'power') {
+        if (-not $computer.ContainsKey($part)) { continue }
         foreach ($key in $computer[$part].Keys) {
             $value = $computer[$part][$key]
             $text = @($value.Keys | Where-Object { $_ -ne 'instance' } | Sort-Object | ForEach-Object { "$_=$($value[$_])" }) -join ' '
@@ -144,6 +145,23 @@ function Install-100 {
 function Set-Damage {
     $computer = Read-Computer
     $computer.acls["$data/log"].entries = @('(A;OICI;FA;;;WD)')
+    [System.IO.File]::WriteAllText((Join-Path $root 'computer.json'), ($computer | ConvertTo-Json -Depth 8))
+}
+
+# COM3 is FTDI's, with a second port that is not served and the key of an adapter that is gone; COM4 is another USB adapter.
+function Set-Adapter {
+    $computer = Read-Computer
+    $ftdi = 'HKLM\SYSTEM\CurrentControlSet\Enum\FTDIBUS'
+    foreach ($one in @(@('A12345A', 'COM3'), @('A12345B', 'COM7'))) {
+        $computer.registry["$ftdi\VID_0403+PID_6010+$($one[0])\0000\Device Parameters"] = @{ PortName = $one[1]; LatencyTimer = 16 }
+    }
+    $computer.devices = @(
+        @{ name = 'USB Serial Port (COM3)'; id = 'FTDIBUS\VID_0403+PID_6010+A12345A\0000'; parent = 'USB\VID_0403&PID_6010&MI_00\7&1A2B&0&0000' },
+        @{ name = 'Silicon Labs CP210x (COM4)'; id = 'USB\VID_10C4&PID_EA60\0001'; parent = 'USB\ROOT_HUB30\4&1' },
+        @{ name = 'Kommunikationsanschluss (COM1)'; id = 'ACPI\PNP0501\1'; parent = 'ACPI\PNP0A08\1' }
+    )
+    $computer.power = @{}
+    foreach ($name in 'USB\VID_0403&PID_6010&MI_00\7&1A2B&0&0000_0', 'USB\VID_10C4&PID_EA60\0001_0', 'ACPI\PNP0501\1_0') { $computer.power[$name] = @{ enable = $true } }
     [System.IO.File]::WriteAllText((Join-Path $root 'computer.json'), ($computer | ConvertTo-Json -Depth 8))
 }
 

@@ -5,7 +5,7 @@ param(
     [Parameter(Mandatory)] [string] $Scripts, # host/windows
     [Parameter(Mandatory)] [string] $Folder, # of this run alone
     [string[]] $Kinds = @('fail', 'stop', 'kill'),
-    [int] $Every = 1, # each so many calls only
+    [switch] $Half, # 'stop' at the odd calls and 'kill' at the even ones only
     [string] $Only = '' # one case, 'kill 17', with all that the scripts say
 )
 
@@ -30,6 +30,8 @@ $scenarios = @{
     'repair'         = @{ Prepare = { Install $bundle $onePort; Set-Content -LiteralPath (Join-Path $programs '1.2.0/packages/serial.txt') -Value 'damaged' }; Script = $install; Parameters = @{} }
     'permissions'    = @{ Prepare = { Install $bundle $onePort; Set-Damage }; Script = $install; Parameters = @{} }
     'aside'          = @{ Prepare = { Set-Foreign }; Script = $install; Parameters = $onePort }
+    'tune'           = @{ Prepare = { Set-Adapter; Install $older $onePort }; Script = $install; Parameters = @{ TunePorts = $true; Confirm = $false } }
+    'uninstall-tuned' = @{ Prepare = { Set-Adapter; Install $bundle (@{ TunePorts = $true; Quiet = $true } + $onePort) }; Script = (Join-Path $bundle 'Uninstall-SerialHost.ps1'); Parameters = @{} }
     'uninstall'      = @{ Prepare = { Install $older $onePort; Install $bundle }; Script = (Join-Path $bundle 'Uninstall-SerialHost.ps1'); Parameters = @{ Purge = $true } }
     'uninstall-100'  = @{ Prepare = { Install-100 }; Script = (Join-Path $bundle 'Uninstall-SerialHost.ps1'); Parameters = @{} }
 }
@@ -73,7 +75,7 @@ $after = Get-Snapshot
 $servedAfter = Get-Served
 $report = @{ scenario = $Scenario; calls = $clean.calls.Count; code = $clean.code; before = $servedBefore; after = $servedAfter; output = $clean.output; errors = $clean.errors; warnings = $clean.warnings; broken = $clean.broken; cases = @{}; faults = @() }
 if ($clean.code -eq 0 -and ($removes -or -not $clean.broken.Count)) {
-    $cases = @(foreach ($kind in $Kinds) { for ($at = 1; $at -le $clean.calls.Count; $at += $Every) { , @($kind, $at) } })
+    $cases = @(foreach ($kind in $Kinds) { for ($at = 1; $at -le $clean.calls.Count; $at++) { if (-not $Half -or $kind -eq 'fail' -or ($kind -eq 'stop') -eq ($at % 2 -eq 1)) { , @($kind, $at) } } })
     if ($Only) { $cases = @(, @($Only.Split(' ')[0], [int] $Only.Split(" ")[1])) }
     foreach ($case in $cases) {
         $kind, $at = $case

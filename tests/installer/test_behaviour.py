@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.installer import powershell
 from tests.installer.powershell import play
 
 pytestmark = [pytest.mark.installer, pytest.mark.timeout(120)]
@@ -41,6 +42,15 @@ def test_success_is_said_with_what_to_paste_into_the_twin(tmp_path: Path) -> Non
         "host": "172.18.246.137",
         "serialPorts": {"ttyVirtS0": {"tcpPort": 5002}},
     }
+
+
+def test_with_tls_the_server_may_keep_its_key_and_its_fingerprint_is_in_what_to_paste(tmp_path: Path) -> None:
+    config = "Set-Content $root/tls.toml -Value (@('[[ports]]', 'device = \"COM3\"', 'tcp_port = 5002', '[tls]'))\n"
+    result = play(tmp_path, config + install('@{ Config = "$root/tls.toml" }') + AFTER)
+    assert result["code"] == 0, result
+    document = result["output"][result["output"].index("\n{") : result["output"].rindex("}") + 1]
+    assert json.loads(document)["tls"] == {"hostFingerprints": ["sha256:" + "0" * 64]}
+    assert (tmp_path / "computer" / "ProgramData" / "SerialHost" / "tls").is_dir()
 
 
 def test_what_is_registered(tmp_path: Path) -> None:
@@ -157,6 +167,13 @@ def test_a_com_port_that_is_not_there_is_not_called_running(tmp_path: Path) -> N
     )
 
 
+def test_test_says_which_com_port_is_not_there(tmp_path: Path) -> None:
+    absent = "Install $bundle @{ Port = 'COM9'; TcpPort = 5002 }\n"
+    result = play(tmp_path, absent + install("@{ Test = $true }") + AFTER)
+    assert result["code"] == 5
+    assert result["output"] == "COM9 is not there yet: COM9 does not exist. The server goes on trying."
+
+
 def test_a_configuration_that_a_user_left_there_does_not_win(tmp_path: Path) -> None:
     refused = play(tmp_path, "Set-Foreign\n" + install("@{}") + AFTER)
     assert refused["code"] == 2
@@ -179,7 +196,8 @@ def test_what_if_shows_the_plan_and_changes_nothing(tmp_path: Path, parameters: 
         + "$result.same = $before -eq (Get-Snapshot)\n"
         + AFTER,
     )
-    assert (result["code"], result["same"]) == (0, True)
+    assert (result["code"], result["same"], result["warnings"]) == (0, True, [])
+    assert not (tmp_path / "computer" / "Windows" / "Logs").exists()
 
 
 def test_a_downgrade_needs_force(tmp_path: Path) -> None:
@@ -334,3 +352,127 @@ def test_the_way_back_goes_on_behind_a_step_that_fails(tmp_path: Path) -> None:
     assert "Not undone: bring the firewall rules back" in result["errors"][0]
     assert result["served"] == "1.1.0 on 5002"
     assert not (tmp_path / "computer" / "Program Files" / "SerialHost" / "1.2.0").exists()
+
+
+@pytest.mark.parametrize(("script", "code"), [("Install", 2), ("Uninstall", 1)])
+def test_constrained_language_mode_is_said_and_nothing_is_changed(script: str, code: int) -> None:
+    path = powershell.SCRIPTS / f"{script}-SerialHost.ps1"
+    constrain = "$ExecutionContext.SessionState.LanguageMode = 'ConstrainedLanguage'"
+    done = powershell.run("-Command", f"{constrain}; & '{path}'; exit $LASTEXITCODE")
+    assert done.returncode == code, done.stdout + done.stderr
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "Constrained Language Mode" in said
+    assert "Nothing was" in said
+
+
+FTDI = r"HKLM\SYSTEM\CurrentControlSet\Enum\FTDIBUS\VID_0403+PID_6010+A12345A\0000\Device Parameters"
+ADAPTER = r"USB\VID_0403&PID_6010&MI_00\7&1A2B&0&0000_0"
+
+
+def tuned(result: dict[str, Any]) -> tuple[int, bool]:
+    """Latency timer and permission to switch off of the served port."""
+    computer = result["computer"]
+    others = [
+        entry["LatencyTimer"] for key, entry in computer["registry"].items() if "FTDI" in key and key != FTDI
+    ]
+    assert others == [16]
+    assert [value["enable"] for name, value in computer["power"].items() if name != ADAPTER] == [True, True]
+    return computer["registry"][FTDI]["LatencyTimer"], computer["power"][ADAPTER]["enable"]
+
+
+def test_what_delays_answers_is_shown_and_left(tmp_path: Path) -> None:
+    result = play(tmp_path, "Set-Adapter\n" + install("$onePort") + AFTER)
+    assert tuned(result) == (16, True)
+    assert "The latency timer of COM3 is 16 ms" in result["output"]
+    assert "Windows may switch the adapter of COM3 off" in result["output"]
+    assert "run the script again with -TunePorts" in result["output"]
+
+
+def test_ports_are_tuned_and_set_back_by_the_uninstaller(tmp_path: Path) -> None:
+    tune = install("@{ Port = 'COM3'; TcpPort = 5002; TunePorts = $true; Quiet = $true }")
+    result = play(tmp_path, "Set-Adapter\n" + tune + AFTER)
+    assert (result["code"], tuned(result)) == (0, (1, False))
+
+    driver = LISTENER + f"Set-Computer {{ $computer.registry['{FTDI}'].LatencyTimer = 16 }}\n"
+    test = play(tmp_path, driver + install("@{ Test = $true }") + AFTER)
+    assert test["code"] == 5
+    assert "The latency timer of COM3 is 16 ms" in test["output"]
+
+    remove = "$result = Invoke-Script (Join-Path $bundle 'Uninstall-SerialHost.ps1') @{}\n"
+    again = install("@{ TunePorts = $true; Confirm = $false }")
+    removed = play(tmp_path, again + remove + AFTER)
+    assert (removed["code"], tuned(removed)) == (0, (16, True))
+    assert not (tmp_path / "computer/ProgramData/SerialHost/tuned-ports.txt").exists()
+
+
+def test_what_cannot_be_set_back_is_said(tmp_path: Path) -> None:
+    """The adapter is not plugged in, and somebody has set another latency timer since."""
+    tune = install("@{ Port = 'COM3'; TcpPort = 5002; TunePorts = $true; Quiet = $true }")
+    away = (
+        LISTENER
+        + f"Set-Computer {{ $computer.power.Remove('{ADAPTER}'); $computer.registry['{FTDI}'].LatencyTimer = 4 }}\n"
+    )
+    remove = "$result = Invoke-Script (Join-Path $bundle 'Uninstall-SerialHost.ps1') @{}\n"
+    result = play(tmp_path, "Set-Adapter\n" + tune + away + remove + AFTER)
+    assert result["code"] == 0
+    assert result["computer"]["registry"][FTDI]["LatencyTimer"] == 4
+    [warning] = result["warnings"]
+    assert warning.startswith(rf"The adapter of COM3 ({ADAPTER}) is not here")
+
+
+def test_a_question_that_cannot_be_put_leaves_the_ports_as_they_are(tmp_path: Path) -> None:
+    """There is nobody to ask, and neither -Quiet nor -Confirm:$false says that nobody is to be asked."""
+    tune = install("@{ Port = 'COM3'; TcpPort = 5002; TunePorts = $true }")
+    result = play(tmp_path, "Set-Adapter\n" + tune + AFTER)
+    assert (result["code"], tuned(result)) == (4, (16, True))
+    assert any("Not done: tune the ports" in warning for warning in result["warnings"])
+
+
+def make_catalog(signature: str, *changes: str) -> str:
+    """Make the catalog of the newer bundle, and change the bundle then."""
+    return "\n".join(
+        [
+            "$items = @{}",
+            "$files = Get-ChildItem -LiteralPath $bundle -Recurse -File",
+            "foreach ($file in $files) { $items[$file.FullName.Substring($bundle.Length + 1)] = (Get-FileHash -LiteralPath $file).Hash }",
+            f"$catalog = @{{ items = $items; signature = '{signature}' }} | ConvertTo-Json -Depth 3",
+            "[System.IO.File]::WriteAllText((Join-Path $bundle 'serial-host.cat'), $catalog)",
+            *changes,
+            "",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("signature", "change", "message"),
+    [
+        ("Valid", "", ""),
+        ("NotSigned", "", ""),
+        ("HashMismatch", "", "The signature of the catalog in"),
+        (
+            "Valid",
+            "Add-Content -LiteralPath (Join-Path $bundle 'README.txt') -Value 'x'",
+            "README.txt is missing or was changed",
+        ),
+        (
+            "Valid",
+            "Remove-Item -LiteralPath (Join-Path $bundle 'serial-host.cmd')",
+            "serial-host.cmd is missing",
+        ),
+        (
+            "Valid",
+            "Set-Content (Join-Path $bundle 'app/sitecustomize.py') 'x'",
+            "sitecustomize.py is not in it",
+        ),
+        ("Valid", "Set-Content (Join-Path $bundle 'my-ports.toml') 'x'", ""),
+    ],
+)
+def test_a_catalog_is_checked_when_it_is_there(
+    tmp_path: Path, signature: str, change: str, message: str
+) -> None:
+    result = play(tmp_path, make_catalog(signature, change) + install("$onePort") + AFTER)
+    if message:
+        assert (result["code"], result["served"]) == (2, "")
+        assert message in result["errors"][0]
+    else:
+        assert (result["code"], result["served"]) == (0, "1.2.0 on 5002")

@@ -293,7 +293,7 @@ function Start-Server([string] $Command, [string] $Arguments) {
         $said = @(foreach ($port in $ports) {
                 $has = $script:world.State.listeners["$($port.port)"] -eq $id
                 @{
-                    name = $port.device; tcp_port = $port.port; state = $(if ($port.device -eq 'COM9') { 'absent' } else { 'open' }); protocol = 'raw'
+                    name = $port.device; device = $(if ($port.device -eq 'COM9') { $null } else { $port.device }); tcp_port = $port.port; state = $(if ($port.device -eq 'COM9') { 'absent' } else { 'open' }); protocol = 'raw'
                     last_error = $(if ($port.device -eq 'COM9') { 'COM9 does not exist' } else { $null })
                     listening = @(if ($has) { "127.0.0.1:$($port.port)" }); not_listening = @(if (-not $has -and $port.device -ne 'COM9') { "127.0.0.1:$($port.port): address in use" })
                 }
@@ -319,8 +319,22 @@ function Stop-Server($Id) {
 
 function Get-CimInstance {
     [CmdletBinding()]
-    param([Parameter(Mandatory, Position = 0)] [ValidateSet('Win32_Process')] [string] $ClassName, [string] $Filter)
-    try { Enter-Call 'Get-CimInstance' $Filter } catch { $PSCmdlet.WriteError((ConvertTo-Failure $PSCmdlet $_.Exception)); return }
+    param(
+        [Parameter(Mandatory, Position = 0)] [ValidateSet('Win32_Process', 'Win32_PnPEntity', 'MSPower_DeviceEnable')] [string] $ClassName,
+        [string] $Filter, [ValidateSet('root\wmi')] [string] $Namespace
+    )
+    try { Enter-Call 'Get-CimInstance' "$Namespace$Filter" } catch { $PSCmdlet.WriteError((ConvertTo-Failure $PSCmdlet $_.Exception)); return }
+    if ($ClassName -eq 'MSPower_DeviceEnable') {
+        if ($Filter -or -not $Namespace) { throw 'Invalid class' }
+        $power = $script:world.State['power'] ?? @{}
+        foreach ($name in @($power.Keys | Sort-Object)) { [pscustomobject] @{ InstanceName = $name; Enable = [bool] $power[$name].enable } }
+        return
+    }
+    if ($ClassName -eq 'Win32_PnPEntity') {
+        if ($Filter -ne "PNPClass = 'Ports'" -or $Namespace) { throw "Invalid query: $Filter" }
+        foreach ($device in @($script:world.State['devices'] ?? @())) { [pscustomobject] @{ Name = $device.name; PNPDeviceID = $device.id } }
+        return
+    }
     if ($Filter -notmatch "^(Name = 'python\.exe'|ProcessId = \d+)$") { throw "Invalid query: $Filter" }
     foreach ($id in @($script:world.State.processes.Keys | Sort-Object)) {
         $process = $script:world.State.processes[$id]
@@ -329,6 +343,28 @@ function Get-CimInstance {
             [pscustomobject] @{ ProcessId = [uint32] $id; ExecutablePath = $process.path; CommandLine = $process.line; Name = $process.name }
         }
     }
+}
+
+function Set-CimInstance {
+    [CmdletBinding()]
+    param([Parameter(Mandatory)] $InputObject, [Parameter(Mandatory)] [hashtable] $Property)
+    try {
+        Enter-Call 'Set-CimInstance' $InputObject.InstanceName
+        if (@($Property.Keys) -ne 'Enable') { throw 'Invalid parameter' }
+        $script:world.State.power[$InputObject.InstanceName].enable = [bool] $Property.Enable
+        Save-Computer
+    }
+    catch { $PSCmdlet.WriteError((ConvertTo-Failure $PSCmdlet $_.Exception)) }
+}
+
+function Get-PnpDeviceProperty {
+    [CmdletBinding()]
+    param([Parameter(Mandatory)] [string[]] $InstanceId, [Parameter(Mandatory)] [ValidateSet('DEVPKEY_Device_Parent')] [string] $KeyName)
+    try {
+        Enter-Call 'Get-PnpDeviceProperty' "$InstanceId"
+        foreach ($device in @($script:world.State.devices | Where-Object { $InstanceId -contains $_.id })) { [pscustomobject] @{ Data = $device.parent } }
+    }
+    catch { $PSCmdlet.WriteError((ConvertTo-Failure $PSCmdlet $_.Exception)) }
 }
 
 function Stop-Process {
@@ -410,7 +446,10 @@ function Invoke-LightPython([string] $Python, [string[]] $Words) {
                 return
             }
             if ($line -match ' stop ') { Stop-Server ([int] $id); Save-Computer; "stopped the server (process $id)" }
-            else { @{ servers = @(@{ version = $state.processes[$id].version; pid = [int] $id; ports = $state.processes[$id].ports }) } | ConvertTo-Json -Compress -Depth 6 }
+            else {
+                $tls = if (Select-String -LiteralPath (Join-Path $env:ProgramData 'SerialHost/serial-host.toml') -Pattern '^\[tls\]' -Quiet) { @{ fingerprint = 'sha256:' + '0' * 64 } }
+                @{ servers = @(@{ version = $state.processes[$id].version; pid = [int] $id; ports = $state.processes[$id].ports; tls = $tls }) } | ConvertTo-Json -Compress -Depth 6
+            }
         }
         'compileall -q' { }
         default { Write-Error "unknown arguments: $line" -ErrorAction Continue; $global:LASTEXITCODE = 2; return }
@@ -562,7 +601,27 @@ function reg.exe {
     try { Enter-Call 'reg.exe' "$args" } catch { if ($script:world.Frozen) { throw }; Complete-Native 1 "$_"; return }
     $registry = $script:world.State.registry
     switch ($args[0]) {
-        'query' { if (-not $registry.ContainsKey($args[1])) { Complete-Native 1 'ERROR: The system was unable to find the specified registry key or value.'; return } }
+        'query' {
+            $top = $args[1]
+            # As reg.exe: the values of the key, then the names of the keys right below it.
+            $below = @($registry.Keys | Where-Object { $_.StartsWith("$top\") } | ForEach-Object { "$top\$($_.Substring($top.Length + 1).Split('\')[0])" } | Sort-Object -Unique)
+            if ($args.Count -gt 2 -or -not ($registry.ContainsKey($top) -or $below.Count -or $top -like '*\CurrentControlSet\Enum')) {
+                Complete-Native 1 'ERROR: The system was unable to find the specified registry key or value.'; return
+            }
+            if ($registry.ContainsKey($top)) {
+                ''; $top.Replace('HKLM', 'HKEY_LOCAL_MACHINE')
+                foreach ($name in $registry[$top].Keys) {
+                    $content = $registry[$top][$name]
+                    if ($content -is [string]) { "    $name    REG_SZ    $content" } else { "    $name    REG_DWORD    0x{0:x}" -f $content }
+                }
+            }
+            ''; $below | ForEach-Object { $_.Replace('HKLM', 'HKEY_LOCAL_MACHINE') }
+        }
+        'add' {
+            if ("$($args | Select-Object -Skip 2)" -notmatch '^/v (\w+) /t REG_DWORD /d (\d+) /f$') { Complete-Native 1 'ERROR: Invalid syntax.'; return }
+            if (-not $registry.ContainsKey($args[1])) { $registry[$args[1]] = @{} }
+            $registry[$args[1]][$Matches[1]] = [int] $Matches[2]
+        }
         'delete' {
             if ("$args" -notmatch ' /f$' -or -not $registry.ContainsKey($args[1])) { Complete-Native 1 'ERROR: The system was unable to find the specified registry key or value.'; return }
             $registry.Remove($args[1])
@@ -734,11 +793,32 @@ function Set-Content {
 }
 
 function Add-Content {
-    [CmdletBinding()]
+    [CmdletBinding(SupportsShouldProcess)]
     param([Parameter(Mandatory)] [string] $LiteralPath, [Parameter(Mandatory)] $Value, [Parameter(Mandatory)] [ValidateSet('UTF8')] [string] $Encoding)
     # The log of the installation alone: no fault is put here, because it may neither help nor harm.
     if ($script:world.Frozen) { throw [System.InvalidOperationException]::new('PowerShell was killed') }
+    $whatIf = $PSCmdlet.SessionState.PSVariable.GetValue('WhatIfPreference')
+    $isAsking = "$($PSCmdlet.SessionState.PSVariable.GetValue('ConfirmPreference'))" -eq 'Low'
+    if ($isAsking -or $whatIf) { Write-Warning "Add-Content would ask, or say what if: $LiteralPath" }
     Microsoft.PowerShell.Management\Add-Content @PSBoundParameters -ErrorAction Stop
+}
+
+# A catalog is a JSON file here: the hash of each file, and the state of its signature.
+function Test-FileCatalog {
+    [CmdletBinding()]
+    param([Parameter(Mandatory)] [string] $CatalogFilePath, [Parameter(Mandatory)] [string] $Path, [Parameter(Mandatory)] [switch] $Detailed)
+    try {
+        Enter-Call 'Test-FileCatalog'
+        $catalog = [System.IO.File]::ReadAllText($CatalogFilePath) | ConvertFrom-Json -AsHashtable
+        $items = [System.Collections.Generic.Dictionary[string, string]]::new()
+        foreach ($file in Get-ChildItem -LiteralPath $Path -Recurse -File | Where-Object { $_.FullName -ne $CatalogFilePath }) {
+            $items[$file.FullName.Substring($Path.Length + 1)] = (Get-FileHash -LiteralPath $file.FullName -Algorithm SHA256).Hash
+        }
+        $listed = [System.Collections.Generic.Dictionary[string, string]]::new()
+        foreach ($name in $catalog.items.Keys) { $listed[$name] = $catalog.items[$name] }
+        [pscustomobject] @{ CatalogItems = $listed; PathItems = $items; Signature = [pscustomobject] @{ Status = $catalog.signature } }
+    }
+    catch { Write-FileError $PSCmdlet $_ }
 }
 
 function Unblock-File {
@@ -749,6 +829,6 @@ function Unblock-File {
 
 Export-ModuleMember -Function Enter-Computer, Get-World, New-Computer, Save-Computer, Step-Minute, Invoke-LightPython, Test-LightProgram, Test-Alive, Read-Action,
 Get-ScheduledTask, Export-ScheduledTask, Register-ScheduledTask, Start-ScheduledTask, Stop-ScheduledTask, Disable-ScheduledTask, Unregister-ScheduledTask,
-Get-CimInstance, Stop-Process, Get-NetTCPConnection, Get-NetIPAddress, Start-Sleep,
+Get-CimInstance, Set-CimInstance, Get-PnpDeviceProperty, Stop-Process, Get-NetTCPConnection, Get-NetIPAddress, Start-Sleep,
 Get-NetFirewallRule, Get-NetFirewallApplicationFilter, Get-NetFirewallPortFilter, Get-NetFirewallProfile, New-NetFirewallRule, Copy-NetFirewallRule, Set-NetFirewallRule, Remove-NetFirewallRule,
-netsh.exe, reg.exe, eventcreate.exe, icacls.exe, Get-Acl, Copy-Item, Move-Item, Remove-Item, New-Item, Set-Content, Add-Content, Unblock-File
+netsh.exe, reg.exe, eventcreate.exe, icacls.exe, Get-Acl, Copy-Item, Move-Item, Remove-Item, New-Item, Set-Content, Add-Content, Unblock-File, Test-FileCatalog

@@ -37,16 +37,17 @@ def socat_virtual_port(link: Path, port: int, options: str = "") -> list[str]:
     return ["socat", f"pty,link={link},raw,mode=660", f"tcp:127.0.0.1:{port}{options}"]
 
 
-def ser2net(configuration: Path, port: int, device: Path) -> list[str]:
-    """Serve a device as fast as ser2net can: without Nagle's algorithm and without collecting characters.
+def ser2net(configuration: Path, port: int, device: Path, *, tuned: bool = True) -> list[str]:
+    """Serve a device, tuned: as fast as ser2net can, without Nagle's algorithm and without collecting characters.
 
     The configuration is written to the given path.
     """
+    accepter, options = ("tcp(nodelay=true)", "chardelay: false, ") if tuned else ("tcp", "")
     configuration.write_text(
         f"""connection: &port
-  accepter: tcp(nodelay=true),127.0.0.1,{port}
+  accepter: {accepter},127.0.0.1,{port}
   connector: serialdev,{device},9600n81,local
-  options: {{chardelay: false, kickolduser: true}}
+  options: {{{options}kickolduser: true}}
 """
     )
     return ["ser2net", "-d", "-u", "-c", str(configuration)]

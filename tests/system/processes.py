@@ -63,6 +63,11 @@ def python_program(*arguments: str | Path) -> list[str]:
     return [sys.executable, *map(str, arguments)]
 
 
+def module_path() -> str:
+    """Return `PYTHONPATH` for the project's own programs."""
+    return os.pathsep.join(str(ROOT / part) for part in (".", "module", "host"))
+
+
 class Program:
     """A program that runs until it is stopped; as a context manager it is stopped at the end.
 
@@ -75,14 +80,18 @@ class Program:
     ) -> None:
         self.command = [str(part) for part in command]
         self.log_path = log
-        path = os.pathsep.join(str(ROOT / part) for part in (".", "module", "host"))
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *self.command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **(environment or {})},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": module_path(),
+                    "PYTHONUNBUFFERED": "1",
+                    **(environment or {}),
+                },
                 cwd=ROOT,
                 process_group=0,  # Ctrl-C is for whoever started the test, not for each program
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from tests.system import peers
-from tests.system.processes import PATIENCE, Program, free_port, python_program, wait_for
+from tests.system.processes import PATIENCE, Program, free_port, module_path, python_program, wait_for
 
 Port = Mapping[str, Any]
 """One entry of `serialPorts`, as it stands in the desired properties."""
@@ -47,12 +48,15 @@ class Relay:
         self.links.mkdir(parents=True, exist_ok=True)
         self.desired_path = directory / "ports.json"
         self.reported_path = directory / "status.json"
-        self._metrics_port = free_port()
+        self.metrics_port = free_port()
+        # Its control socket stands there, with a path of 107 bytes at most, apart from those of other modules.
+        self._runtime_directory = tempfile.TemporaryDirectory(prefix="relay-")
         self.environment = {
+            "XDG_RUNTIME_DIR": self._runtime_directory.name,
             "LINK_DIR": str(self.links),
             "STATE_DIR": str(directory / "state"),
             "SERIAL_GID": str(os.getgid()),
-            "METRICS_PORT": str(self._metrics_port),
+            "METRICS_PORT": str(self.metrics_port),
             **environment,
         }
         self._program: Program | None = None
@@ -101,7 +105,7 @@ class Relay:
 
     def samples(self) -> Iterator[Sample]:
         """The module's metrics of now."""
-        with urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=PATIENCE) as answer:
+        with urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=PATIENCE) as answer:
             text = answer.read().decode()
         for family in text_string_to_metric_families(text):
             yield from family.samples
@@ -148,9 +152,38 @@ class Relay:
         except AssertionError as error:
             raise AssertionError(f"{error}\nreported: {self.reported}\nlog:\n{self.program.log}") from None
 
+    @property
+    def runtime(self) -> dict[str, str]:
+        """What the environment of a local command must hold, so that it finds this module."""
+        return {"XDG_RUNTIME_DIR": self._runtime_directory.name}
+
+    def call(self, method: str, payload: object = None) -> tuple[int, dict[str, Any]]:
+        """Call a method over the control channel; give its status and answer."""
+        path = Path(self._runtime_directory.name) / "serial-relay" / f"serial-relay-{self.program.pid}.sock"
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PATIENCE)
+            connection.connect(str(path))
+            connection.sendall(json.dumps({"method": method, "payload": payload}).encode() + b"\n")
+            with connection.makefile("rb") as answers:
+                answer = json.loads(answers.readline())
+        return answer["status"], answer["payload"]
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a local command of the module, `serial-relay <arguments>`."""
+        return subprocess.run(
+            python_program("-m", "serial_relay", *arguments),
+            env={**os.environ, "PYTHONPATH": module_path(), **self.environment},
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
     def close(self) -> None:
         if self._program is not None:
             self._program.stop()
+        self._runtime_directory.cleanup()
 
 
 class Host:
@@ -177,6 +210,11 @@ class Host:
     def program(self) -> Program:
         assert self._program is not None, "the host was not started"
         return self._program
+
+    @property
+    def runtime(self) -> dict[str, str]:
+        """What the environment of a local command must hold, so that it finds this host."""
+        return {"XDG_RUNTIME_DIR": self._runtime_directory.name}
 
     def wait_until_listening(self, port: int) -> None:
         def listening() -> bool:

@@ -209,3 +209,17 @@ def test_modem_lines_and_break_by_direct_methods(hub: EdgeHub, com_port: ComPort
     breaks = com_port.lines.breaks
     assert hub.call_method("sendBreak", {"port": NAME, "milliseconds": 100})[0] == 200
     wait_for(lambda: com_port.lines.breaks == breaks + 1 and not com_port.lines.in_break, "a break")
+
+
+@pytest.mark.usefixtures("module")
+def test_the_cloud_diagnoses_a_port(hub: EdgeHub) -> None:
+    hub.wait_reported(lambda reported: reported.get("status") == "ok")
+    status, answer = hub.call_method("diagnose", {"port": NAME})
+    assert status == 200
+    verdicts = {step["step"]: step["verdict"] for step in answer["ports"][NAME]}
+    assert {verdicts[step] for step in ("TCP connection", "RFC 2217", "device", "line settings", "link")} == {
+        "ok"
+    }
+    status, answer = hub.call_method("diagnose", {})
+    assert status == 200
+    assert answer["ports"].keys() == {NAME}

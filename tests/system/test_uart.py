@@ -116,9 +116,8 @@ def test_opening_with_parity_works_every_time(relay: Relay, listener: Listener, 
         application.write(b"%03d" % number)
         assert receive_exactly(server, 3) == b"%03d" % number
         application.close()
-        time.sleep(
-            0.01
-        )  # the limit that is stated: an application that is back within a millisecond may be too early
+        # The limit that is stated: an application that is back before its close was noticed may be too early.
+        relay.wait_for_close(NAME)
 
 
 def test_canonical_reader_gets_lines(relay: Relay, listener: Listener, running: ExitStack) -> None:

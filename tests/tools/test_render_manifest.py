@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.render_manifest import (
+from render_manifest import (
     RenderError,
     join_create_options,
     layered,

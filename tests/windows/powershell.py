@@ -21,8 +21,10 @@ AUTOMATIC = frozenset(
     [
         *(
             "_",
+            "ConfirmPreference",
             "env",
             "ErrorActionPreference",
+            "ExecutionContext",
             "false",
             "LASTEXITCODE",
             "Matches",

@@ -56,6 +56,9 @@ Get-NetTCPConnection: AppliedSetting AsJob CimSession CreationTime LocalAddress 
     OwningProcess RemoteAddress RemotePort State ThrottleLimit
 Get-CimInstance: CimSession ClassName ComputerName Filter InputObject KeyOnly Namespace
     OperationTimeoutSec Property Query QueryDialect ResourceUri Shallow
+Get-PnpDeviceProperty: CimSession InputObject InstanceId KeyName ThrottleLimit AsJob
+Set-CimInstance: CimSession ComputerName InputObject OperationTimeoutSec PassThru Property Query QueryDialect
+    ResourceUri Namespace Confirm WhatIf
 Get-ScheduledTask: AsJob CimSession TaskName TaskPath ThrottleLimit
 Join-Path: ChildPath Credential Path Resolve UseTransaction
 Move-Item: Confirm Credential Destination Exclude Filter Force Include LiteralPath PassThru Path
@@ -79,6 +82,8 @@ Remove-NetFirewallRule: Action All AsJob AssociatedNetFirewallAddressFilter
     LooseSourceMapping Name Owner PassThru PolicyStore PolicyStoreSource PolicyStoreSourceType
     PrimaryStatus Status ThrottleLimit TracePolicyStore WhatIf
 Resolve-Path: Credential LiteralPath Path Relative UseTransaction
+Select-String: AllMatches CaseSensitive Context Encoding Exclude Include InputObject List LiteralPath NotMatch Path
+    Pattern Quiet SimpleMatch
 Select-Object: ExcludeProperty ExpandProperty First Index InputObject Last Property Skip SkipLast Unique
     Wait
 Set-Location: LiteralPath PassThru Path StackName UseTransaction
@@ -94,6 +99,7 @@ Split-Path: Credential IsAbsolute Leaf LiteralPath NoQualifier Parent Path Quali
 Start-ScheduledTask: AsJob CimSession InputObject TaskName TaskPath ThrottleLimit
 Start-Sleep: Milliseconds Seconds
 Stop-ScheduledTask: AsJob CimSession InputObject TaskName TaskPath ThrottleLimit
+Test-FileCatalog: CatalogFilePath Confirm Detailed FilesToSkip Path WhatIf
 Test-Path: Credential Exclude Filter Include IsValid LiteralPath NewerThan OlderThan Path PathType
     UseTransaction
 Unblock-File: Confirm LiteralPath Path WhatIf

@@ -83,6 +83,12 @@ class WindowsHost:
         )
         return ended.returncode, ended.stdout
 
+    def start_command(self, log: Path, *arguments: str) -> Program:
+        """Start another command of serial_host against this server, which runs until it is stopped."""
+        return self._wine.start(
+            log, self._python, "-I", "-m", "serial_host", *arguments, "--pid", str(self.windows_pid)
+        )
+
     @property
     def windows_pid(self) -> int:
         """The process id by Windows' count."""
@@ -171,7 +177,8 @@ def open_as_application(running: ExitStack, relay: Relay) -> serial.Serial:
 
 
 def has_connected(relay: Relay, times: int) -> bool:
-    return relay.program.log.count("connected to") == times
+    """By the metrics: so many changes of state are more than the log and the reported properties may tell in that time."""
+    return relay.metric("connects_total", port="scale") == times
 
 
 def is_closed(client: socket.socket) -> bool:
@@ -237,7 +244,6 @@ def test_twenty_reconnects_behind_an_open_application(
         exchange(application, device, b"before", b"answer")
     for number in range(20):
         with network():
-            # By its log: so many changes of state are more than the reported properties may tell in that time.
             wait_for(partial(has_connected, relay, number + 2), "the relay to connect again")
             exchange(application, device, b"request %d" % number, b"response %d" % number)
 
@@ -334,6 +340,64 @@ def test_status_tells_port_client_and_counters(device: Device, start_host: Start
         status = host.status()
     assert status["name"] == COM_PORT
     assert status["client"].startswith("127.0.0.1:")
+
+
+def test_monitor_shows_what_passes_while_others_ask(
+    device: Device, start_host: StartHost, running: ExitStack, tmp_path: Path
+) -> None:
+    """The pipe carries a stream for each of two watchers, and answers others meanwhile."""
+    host = start_host()
+    with host.connect() as client:
+        monitors = [
+            running.enter_context(host.start_command(tmp_path / f"{name}.log", "monitor", *options))
+            for name, options in (("screen", ()), ("json", ("--json",)))
+        ]
+        for monitor in monitors:
+            monitor.wait_for_log("open")
+        client.sendall(b"12345")
+        assert device.read(5) == b"12345"
+        assert host.status()["client"].startswith("127.0.0.1:")
+        device.write(b"abcde")
+        monitors[0].wait_for_log("-> 31 32 33 34 35")
+        monitors[0].wait_for_log("<- 61 62 63 64 65")
+        monitors[1].wait_for_log('"data": "6162636465"')
+        for monitor in monitors:
+            monitor.kill()
+        assert host.status()["bytes_from_device"] == 5
+
+
+def test_diagnose_tells_what_windows_tells(device: Device, start_host: StartHost) -> None:
+    """Wine has neither firewall rules nor PowerShell, and lets a second program open a COM port: it shows how that is told."""
+    host = start_host()
+    with socket.create_connection(("127.0.0.1", host.port)):
+        wait_for(lambda: host.status()["client"], "the client to be served")
+        status, output = host.command("diagnose", "--json")
+    steps = {step["step"]: step for step in json.loads(output)["ports"][COM_PORT]}
+    assert steps["server"]["found"] == f"process {host.windows_pid} serves this port"
+    assert steps["in use"]["found"] == f"the server has {COM_PORT} open, 9600 8N1"
+    assert steps["listening"]["found"] == f"on 127.0.0.1:{host.port}"
+    assert steps["firewall"]["verdict"] in ("failed", "skipped")
+    assert steps["client"]["verdict"] == "ok"
+    assert status == (1 if steps["firewall"]["verdict"] == "failed" else 0)
+
+
+def test_diagnose_needs_no_server(wine: Wine, program_folder: Path, device: Device, tmp_path: Path) -> None:
+    file = tmp_path / "serial-host.toml"
+    file.write_text(
+        f'[[ports]]\ndevice = "{COM_PORT}"\ntcp_port = {free_port()}\n[[ports]]\ndevice = "COM77"\ntcp_port = 5077\n'
+    )
+    ended = wine.run(
+        *(program_folder / "runtime" / "python.exe", "-I", "-m", "serial_host", "diagnose"),
+        *("--config", wine.windows_path(file), "--json"),
+    )
+    assert ended.returncode == 1, ended.stdout
+    ports = json.loads(ended.stdout[ended.stdout.index("{") :])["ports"]
+    steps = {step["step"]: step for step in ports[COM_PORT]}
+    assert steps["server"]["verdict"] == "failed"
+    assert steps["in use"]["found"] == f"{COM_PORT} can be opened"
+    absent = {step["step"]: step for step in ports["COM77"]}
+    assert absent["in use"]["verdict"] == "failed"
+    assert "COM77 is not there" in absent["in use"]["found"]
 
 
 def test_who_opens_the_control_channel_and_leaves_does_not_end_it(

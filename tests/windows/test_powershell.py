@@ -17,7 +17,7 @@ INSTALL, UNINSTALL, TASKS = (
     FOR_THE_ADMINISTRATOR / name
     for name in ("Install-SerialHost.ps1", "Uninstall-SerialHost.ps1", "scheduled-task-helper.ps1")
 )
-SHARED = (FOR_THE_ADMINISTRATOR / "serial-host-setup.ps1", FOR_THE_ADMINISTRATOR / "serial-host-system.ps1")
+SHARED = tuple(FOR_THE_ADMINISTRATOR / f"serial-host-{name}.ps1" for name in ("setup", "system", "tuning"))
 """Loaded by both scripts; they use each other's functions, and the variables `place` and `state` of the script."""
 SCRIPTS = sorted(FOR_THE_ADMINISTRATOR.glob("*.ps1"))
 APPROVED_VERBS = frozenset(

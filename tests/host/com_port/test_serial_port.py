@@ -28,6 +28,7 @@ class Owner:
     def __init__(self) -> None:
         self.received = bytearray()
         self.lost: ComPortError | None = None
+        self.late_received = self.late_unsent = 0
 
     def data_received(self, data: bytes) -> None:
         self.received += data
@@ -37,6 +38,10 @@ class Owner:
 
     def resume_writing(self) -> None:
         pass
+
+    def discarded_late(self, *, received: int = 0, unsent: int = 0) -> None:
+        self.late_received += received
+        self.late_unsent += unsent
 
     def port_lost(self, error: ComPortError) -> None:
         self.lost = error
@@ -105,8 +110,60 @@ async def test_no_byte_of_a_stream_is_delivered_after_the_purge_that_followed_it
         delivered = len(owner.received)
         await asyncio.sleep(0.05)
         assert len(owner.received) == delivered, "a byte came after the purge that came before it"
-    # A pty goes on moving bytes between the count and the purge, so these few are not counted.
-    assert 0 < delivered + discarded <= len(records)
+    assert delivered + discarded == len(records), "a purge counts exactly what it discards"
+
+
+async def test_what_a_slow_driver_discards_later_is_delivered_or_counted(
+    device: SerialDevice, monkeypatch: pytest.MonkeyPatch, *, threads: bool
+) -> None:
+    monkeypatch.setattr(driver_thread, "PATIENCE_SECONDS", 0.01)
+    slow = threading.Event()
+    real = driver.Driver.discard_received
+    async with open_port(device, threads=threads) as (port, owner):
+        port.pause_reading()
+        monkeypatch.setattr(driver.Driver, "discard_received", lambda self: slow.wait() and real(self))
+        device.send(bytes(1000))
+        await until(lambda: waiting(device) in (0, 1000))
+        with pytest.raises(ComPortError, match="has not answered for 10 ms"):
+            port.discard_received()
+        device.send(bytes(500))
+        slow.set()
+        port.resume_reading()
+        await until(lambda: len(owner.received) + owner.late_received == 1500)
+        port.pause_reading()
+        monkeypatch.setattr(driver.Driver, "unsent_waiting", lambda _: 77)
+        slow.clear()
+        monkeypatch.setattr(serial.Serial, "reset_output_buffer", lambda _: slow.wait())
+        with pytest.raises(ComPortError, match="has not answered for 10 ms"):
+            port.discard_unsent()
+        slow.set()
+        await until(lambda: owner.late_unsent == 77)
+        monkeypatch.undo()
+
+
+async def test_a_purge_that_fails_loses_no_byte_uncounted(
+    device: SerialDevice, monkeypatch: pytest.MonkeyPatch, *, threads: bool
+) -> None:
+    def fail(_: object) -> int:
+        raise OSError(5, "no")
+
+    async with open_port(device, threads=threads) as (port, owner):
+        monkeypatch.setattr(driver.Driver, "discard_received", fail)
+        monkeypatch.setattr(serial.Serial, "reset_output_buffer", fail)
+        sent = bytes(range(256)) * 100
+        sending = device.sending(sent)
+        while sending.is_alive():
+            with pytest.raises(ComPortError, match="cannot purge"):
+                port.discard_received()
+            await asyncio.sleep(0.002)
+        await until(lambda: len(owner.received) == len(sent))
+        assert owner.received == sent
+        port.write(b"x" * 20_000)
+        unsent = port.unsent
+        with pytest.raises(ComPortError, match="cannot purge"):
+            port.discard_unsent()
+        assert 0 < owner.late_unsent <= unsent
+        monkeypatch.undo()
 
 
 async def test_a_purge_does_not_wait_for_a_driver_that_hangs(
@@ -122,7 +179,7 @@ async def test_a_purge_does_not_wait_for_a_driver_that_hangs(
 @pytest.mark.parametrize(
     "raised", [TypeError("byref()"), AttributeError("x"), KeyError("y"), OSError(5, "no")]
 )
-@pytest.mark.parametrize("call", ["open", "fileno", "reset_input_buffer", "break_condition", "baudrate"])
+@pytest.mark.parametrize("call", ["open", "fileno", "reset_output_buffer", "break_condition", "baudrate"])
 async def test_whatever_pyserial_raises_is_the_error_of_the_port(
     device: SerialDevice, monkeypatch: pytest.MonkeyPatch, call: str, raised: Exception, *, threads: bool
 ) -> None:
@@ -137,7 +194,7 @@ async def test_whatever_pyserial_raises_is_the_error_of_the_port(
         return
     async with open_port(device, threads=threads) as (port, _):
         calls: dict[str, Callable[[], object]] = {
-            "reset_input_buffer": port.discard_received,
+            "reset_output_buffer": port.discard_unsent,
             "break_condition": lambda: port.set_break(True),
             "baudrate": lambda: port.change_line(LineSettings(baud_rate=57600)),
         }

@@ -251,9 +251,15 @@ def test_check_fails_for_a_file_with_a_broken_entry(command_line: CommandLine, t
 
 
 def test_list_answers_for_people_and_programs(command_line: CommandLine) -> None:
-    assert command_line.run("list").returncode == 0
-    ports = json.loads(command_line.run("list", "--json").stdout)["ports"]
-    assert all({"device", "description", "vid", "pid", "serial", "location"} <= port.keys() for port in ports)
+    people = command_line.run("list")
+    assert people.returncode == 0
+    assert "interfaces that listen can name:" in people.stdout
+    programs = json.loads(command_line.run("list", "--json").stdout)
+    keys = {"device", "description", "vid", "pid", "serial", "location"}
+    assert all(keys <= port.keys() for port in programs["ports"])
+    loopback = [entry for entry in programs["interfaces"] if "127.0.0.1" in entry["addresses"]]
+    assert [entry["external"] for entry in loopback] == [False]
+    assert loopback[0]["name"] in people.stdout
 
 
 def test_a_name_that_the_output_cannot_hold_is_escaped(command_line: CommandLine, tmp_path: Path) -> None:

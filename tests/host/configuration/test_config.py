@@ -122,6 +122,22 @@ def test_a_wrong_value_is_named_with_what_was_expected(change: dict[str, Any], m
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("blank", [" ", "\u00a0", "\u200b", "\ufeff", "\t"])
+@pytest.mark.parametrize("change", ["device", "listen", "match"])
+def test_a_blank_that_nobody_sees_is_refused_and_shown(change: str, blank: str) -> None:
+    for value in (f"COM3{blank}", f"{blank}COM3"):
+        entry: dict[str, Any] = {"device": value}
+        if change == "listen":
+            entry = {"device": "COM3", "listen": [value]}
+        if change == "match":
+            entry = {"match": {"serial": value}}
+        with pytest.raises(ConfigError) as caught:
+            parse_port({"tcp_port": 5002, **entry}, "file: [[ports]] 1")
+        shown = value if blank == " " else repr(value)[1:-1]
+        assert f"'{shown}'" in str(caught.value)
+        assert str(caught.value).isprintable()
+
+
 @pytest.mark.parametrize(
     ("match", "message"),
     [

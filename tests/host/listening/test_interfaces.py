@@ -54,6 +54,10 @@ def test_an_external_switch_that_is_named_is_listened_at() -> None:
     there = {"vEthernet (LAN)": external("192.168.1.20/24")}
     found, missing = endpoints(["vEthernet (LAN)"], there, windows=True)
     assert (addresses(found), missing) == ({"192.168.1.20"}, [])
+    assert [endpoint.external for endpoint in found] == [True]
+    for everything in ("192.168.1.20", "0.0.0.0"):
+        assert [endpoint.external for endpoint in endpoints([everything], there)[0]] == [True]
+    assert [endpoint.external for endpoint in endpoints(["0.0.0.0"], WINDOWS)[0]] == [False]
 
 
 @pytest.mark.parametrize(

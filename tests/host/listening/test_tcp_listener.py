@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import socket
 import sys
+import threading
 import time
+from dataclasses import replace
 from ipaddress import ip_interface
 
 import pytest
@@ -122,3 +126,42 @@ def test_a_socket_that_fails_for_good_is_opened_anew(tcp_port: int) -> None:
         with server.client() as client:
             client.send(b"?")
             assert client.receive(1) == b"?"
+
+
+def test_a_connection_in_the_moment_in_which_the_host_stops_listening_leaves_no_word(
+    tcp_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(20):
+        stopped = threading.Event()
+
+        def connect(stopped: threading.Event = stopped) -> None:
+            while not stopped.is_set():
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", tcp_port)):
+                    pass
+
+        with RunningServer(echo_port({"tcp_port": tcp_port})) as server:
+            server.wait_listening()
+            threads = [threading.Thread(target=connect) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            until(lambda server=server: server.status()["connects"])  # type: ignore[misc]
+        stopped.set()
+        for thread in threads:
+            thread.join()
+    assert [record.getMessage() for record in caplog.records if record.levelno > logging.WARNING] == []
+
+
+def test_listening_on_an_external_switch_is_a_warning(
+    tcp_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = RunningServer(echo_port({"tcp_port": tcp_port, "listen": ["switch", "inside"]}))
+    server.interfaces = {
+        "switch": [replace(entry, external=True) for entry in interface("127.0.0.5/8")],
+        "inside": interface("127.0.0.6/8"),
+    }
+    with server:
+        until(lambda: len(server.status()["listening"]) == 2)
+        assert server.status()["not_listening"] == []
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    (warning,) = warnings
+    assert f"127.0.0.5:{tcp_port} seems to belong to an external switch" in warning

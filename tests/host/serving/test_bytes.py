@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import threading
 import time
 
 from serial_host.com_port.port import DEVICE_BOUND
 from serial_host.plumbing.tcp_options import SOCKET_BUFFER
-from tests.host.running import RunningServer, serial_port, until
+from tests.host.running import PATIENCE, RunningServer, echo_port, serial_port, until
 from tests.host.serial_device import SerialDevice
 
 MEGABYTE = 1_000_000
@@ -116,3 +117,21 @@ def test_requests_and_responses_alternate(device: SerialDevice, tcp_port: int, *
             assert device.receive(8) == message
             device.send(message[::-1])
             assert client.receive(8) == message[::-1]
+
+
+def test_what_a_client_sends_with_its_first_packet_is_delivered_whole(tcp_port: int) -> None:
+    with RunningServer(echo_port({"tcp_port": tcp_port})) as server:
+        server.wait_listening()
+        for _ in range(100):
+            with socket.create_connection(("127.0.0.1", tcp_port), PATIENCE) as client:
+                client.sendall(FIRST)
+                received = b""
+                while len(received) < len(FIRST):
+                    data = client.recv(65536)
+                    assert data, f"closed after {len(received)} bytes"
+                    received += data
+            assert received == FIRST
+
+
+FIRST = bytes(range(256)) * 32
+"""More than a session reads at a time."""

@@ -95,6 +95,23 @@ def test_connections_that_say_nothing_and_stay_are_turned_away(tcp_port: int, pr
 
 
 @PROTOCOLS
+def test_a_client_that_is_idle_keeps_its_port(tcp_port: int, protocol: str) -> None:
+    """After a second of silence the kernel asks it as soon as somebody else comes, and its answer is there at once."""
+    with (
+        RunningServer(echo_port({"tcp_port": tcp_port, "protocol": protocol})) as server,
+        server.client() as client,
+    ):
+        exchange(client, 1)
+        time.sleep(1.5)
+        newcomer = Client(tcp_port)
+        until(lambda: server.status()["refused"] == 1)
+        newcomer.socket.close()
+        exchange(client, 1)
+        assert server.status()["client"] == client.name
+        assert server.status()["connects"] == 1
+
+
+@PROTOCOLS
 def test_a_client_that_restarts_is_served_at_once(tcp_port: int, protocol: str) -> None:
     with RunningServer(echo_port({"tcp_port": tcp_port, "protocol": protocol})) as server:
         for _ in range(20):
@@ -132,6 +149,35 @@ def test_a_client_that_reads_nothing_is_not_silent(tcp_port: int) -> None:
         with Client(tcp_port) as newcomer:
             assert newcomer.is_cut()
         assert server.status()["client"] == slow.name
+
+
+@needs_linux
+@PROTOCOLS
+def test_of_two_that_wait_for_the_same_end_the_later_one_waits_for_the_earlier_one(
+    tcp_port: int, protocol: str
+) -> None:
+    """Both are modules that restart: the client ends, one takes its place and ends too, and the other is served then."""
+    with RunningServer(echo_port({"tcp_port": tcp_port, "protocol": protocol})) as server:
+        # Again, because on a busy machine the client may be found to answer before it ends.
+        assert any(both_are_served(server, tcp_port) for _ in range(10))
+
+
+def both_are_served(server: RunningServer, tcp_port: int) -> bool:
+    with server.client() as present, Client(tcp_port) as first, Client(tcp_port) as second:
+        before, names = server.status()["refused"], {first.name: first, second.name: second}
+        present.socket.close()
+        until(lambda: server.status()["client"] in names or server.status()["refused"] > before + 1)
+        earlier = names.pop(server.status()["client"], first)
+        (later, *_) = names.values()
+        try:
+            exchange(earlier, 1)
+            time.sleep(0.1)  # until the later one has seen that the client has ended
+            earlier.socket.close()
+            exchange(later, 1)
+        except (OSError, AssertionError):
+            return False
+    until(lambda: server.status()["client"] is None)
+    return True
 
 
 def is_served(tcp_port: int) -> bool:

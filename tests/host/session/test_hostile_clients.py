@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from rfc2217 import FlowControlResume, FlowControlSuspend, SetBaudRate, Signature, TelnetCode, TelnetCommand
@@ -22,7 +24,8 @@ PURGE = b"\xff\xfa\x2c\x0c\x03\xff\xf0"
 
 
 def rfc2217(tcp_port: int) -> RunningServer:
-    return RunningServer(echo_port({"tcp_port": tcp_port, "protocol": "rfc2217"}))
+    port = echo_port({"tcp_port": tcp_port, "protocol": "rfc2217"})
+    return RunningServer(port, new_loop=asyncio.new_event_loop)
 
 
 def test_agreeing_again_and_again_starts_one_timer(tcp_port: int) -> None:
@@ -57,7 +60,7 @@ def test_nothing_of_a_client_is_left_when_it_has_gone(
     device: SerialDevice, tcp_port: int, said: bytes
 ) -> None:
     port = serial_port({"device": device.name, "tcp_port": tcp_port, "protocol": "rfc2217"})
-    with RunningServer(port) as server:
+    with RunningServer(port, new_loop=asyncio.new_event_loop) as server:
         server.wait_listening()
         before = len(server.under_way())
         for source in ("127.0.0.1", "127.0.0.2"):

@@ -58,3 +58,31 @@ def test_little_is_read_from_a_refused_client(tcp_port: int) -> None:
             with Client(tcp_port, source="127.0.0.2") as refused:
                 until(lambda: server.status()["refused"] == 1)
                 assert refused.flood(b"x", 20_000_000) < 20_000_000
+
+
+TALKING_ON = {
+    "nothing": b"",
+    "data": b"x" * 3000,
+    "commands": b"\xff\xfa\x2c\x05\x08\xff\xf0" * 200,
+    "questions": b"\xff\xfa\x2c\x00\xff\xf0" * 200,
+    "negotiation": b"\xff\xfd\x63" * 500,
+    "half a command": b"\xff\xfa\x2c\x00",
+}
+
+
+@pytest.mark.parametrize("said", TALKING_ON.values(), ids=TALKING_ON)
+def test_a_refused_client_learns_why_although_it_goes_on_sending(tcp_port: int, said: bytes) -> None:
+    with RunningServer(echo_port({"tcp_port": tcp_port, "protocol": "rfc2217"})) as server:
+        server.wait_listening()
+        with ComPortClient(tcp_port) as served:
+            served.agree()
+            for _ in range(10):
+                with Client(tcp_port, source="127.0.0.2") as refused:
+                    refused.send(b"\xff\xfd\x2c\xff\xfb\x2c")
+                    refused.send(said)
+                    time.sleep(0.002)
+                    refused.send(said)
+                    received = bytearray()
+                    while part := refused.socket.recv(65536):
+                        received += part
+                    assert b" is connected" in received, "the reason was lost"

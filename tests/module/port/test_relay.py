@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import shutil
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -66,6 +67,7 @@ Change = Callable[[str], None]
 
 @pytest.fixture
 async def ports(tmp_path: Path, links: LinkDirectory, watches: Inotify) -> AsyncIterator[Ports]:
+    links.watch(watches)
     supervisor = Supervisor(links, watches, lambda _name: None)
     yield Ports(supervisor, tmp_path)
     await supervisor.stop()
@@ -303,6 +305,75 @@ async def test_a_taken_link_is_an_error_of_its_port_until_it_is_free(ports: Port
         assert ports.status.state is State.RETRYING
         (ports.directory / "a").unlink()
         await ports.reaches(State.CONNECTED, "a")
+
+
+async def test_a_change_to_a_link_that_is_taken_leaves_the_port_as_it_is_until_the_link_is_free(
+    ports: Ports,
+) -> None:
+    async with serving(echo) as server:
+        await ports.configure(tcp_port=server.port)
+        await ports.reaches(State.CONNECTED)
+        slave = ports.open()
+        (ports.directory / "taken").write_text("somebody's file")
+        await ports.configure(link="taken")
+        await until(lambda: ports.status.last_error)
+        assert ports.status.last_error.code is ErrorCode.LINK
+        assert await request(slave, b"the same connection") == b"the same connection"
+        os.close(slave)
+        await until(lambda: not ports.status.application_open)
+        slave = ports.open("a")  # by the old link, also after the pty behind it was changed
+        assert await request(slave, b"the old link") == b"the old link"
+        assert (ports.status.state, ports.status.connects) == (State.CONNECTED, 1)
+        assert ports.status.link == str(ports.directory / "a")
+        ports.supervisor.restart("a")
+        await ports.reconnected(1)
+        assert await request(slave, b"also after a restart") == b"also after a restart"
+        (ports.directory / "taken").unlink()
+        await until(lambda: ports.status.link == str(ports.directory / "taken"))
+        assert not (ports.directory / "a").is_symlink()
+        assert await request(slave, b"still the same") == b"still the same"
+        assert ports.status.connects == 2
+        os.close(slave)
+
+
+@pytest.mark.parametrize("what", ["outer link", "inner link", "our directory"])
+async def test_what_somebody_removes_of_a_link_is_made_again(ports: Ports, what: str) -> None:
+    async with serving(echo) as server:
+        await ports.configure("a", tcp_port=server.port)
+        await ports.configure("b", tcp_port=server.port)
+        for name in "ab":
+            await ports.reaches(State.CONNECTED, name)
+        slave = ports.open()
+        match what:
+            case "outer link":
+                (ports.directory / "a").unlink()
+            case "inner link":
+                (ports.directory / "serial-relay" / "a").unlink()
+            case "our directory":
+                shutil.rmtree(ports.directory / "serial-relay")
+        await until((ports.directory / "a").exists)
+        await until((ports.directory / "b").exists)
+        assert await request(slave, b"goes on") == b"goes on"
+        os.close(slave)
+        await until(lambda: not ports.status.application_open)
+        for name in "ab":
+            slave = ports.open(name)
+            assert await request(slave, b"opens again") == b"opens again"
+            os.close(slave)
+            assert ports.supervisor.statuses()[name].connects == 1
+
+
+async def test_a_link_that_is_removed_again_and_again_costs_little(
+    ports: Ports, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(echo) as server:
+        await ports.configure(tcp_port=server.port)
+        await ports.reaches(State.CONNECTED)
+        for _ in range(400):
+            (ports.directory / "a").unlink(missing_ok=True)
+            await asyncio.sleep(0.005)
+        await until((ports.directory / "a").exists)
+        assert 2 <= caplog.text.count("somebody removed") <= 12
 
 
 async def test_one_port_changes_while_another_loses_no_byte(ports: Ports) -> None:

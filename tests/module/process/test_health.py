@@ -154,3 +154,37 @@ def test_an_ended_service_is_unhealthy(path: Path) -> None:
     asyncio.run(attempt())
     with pytest.raises(OSError, match=r"refused|No such file"):
         health.ask(path)
+
+
+def test_before_there_is_a_configuration_it_is_healthy_and_not_ready(
+    path: Path,
+) -> None:
+    async def asked() -> list[bool]:
+        state = [False]
+        end = await health.serve(path, lambda: state[0])
+        answers = [await asyncio.to_thread(health.ask, path)]
+        state[0] = True
+        answers.append(await asyncio.to_thread(health.ask, path))
+        end()
+        return answers
+
+    assert asyncio.run(asked()) == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("configured", "arguments", "status"),
+    [(False, [], 0), (False, ["--configured"], 1), (True, ["--configured"], 0)],
+)
+def test_the_exit_status_of_the_readiness_probe(
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, configured: bool, arguments: list[str], status: int
+) -> None:
+    monkeypatch.setenv("HEALTH_SOCKET", str(path))
+    monkeypatch.setattr(sys, "argv", ["health", *arguments])
+
+    async def asked() -> int:
+        end = await health.serve(path, lambda: configured)
+        result = await asyncio.to_thread(health.main)
+        end()
+        return result
+
+    assert asyncio.run(asked()) == status

@@ -13,10 +13,10 @@ from jsonschema import Draft4Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT4
 
+from render_manifest import join_create_options, layered, leave_to_device, read_env_file, render
 from serial_relay.process.settings import Settings, read_settings
 from serial_relay.twin import desired
 from serial_relay.twin.methods import METHOD_NAMES
-from tools.render_manifest import join_create_options, layered, leave_to_device, read_env_file, render
 
 ROOT = Path(__file__).resolve().parents[3]
 VERSION = (ROOT / "VERSION").read_text(encoding="ascii").strip()
@@ -117,7 +117,7 @@ def test_one_version_everywhere(template: Json, manifest: Json) -> None:
     layer = read("examples/layered-deployment.json")["content"]["modulesContent"]["$edgeAgent"]
     [shipped] = layer.values()
     assert shipped["version"] == VERSION
-    for path in ("README.md", "examples/README.md", "examples/layered-deployment.json"):
+    for path in ("README.md", "docs/start-here.md", "docs/deploying.md", "examples/layered-deployment.json"):
         text = (ROOT / path).read_text(encoding="utf-8")
         named = re.findall(r"(?:serial-host-|eflow-serial-relay:|\"version\": \")(\d+\.\d+\.\d+)", text)
         assert set(named) == {VERSION}, path
@@ -166,7 +166,7 @@ def test_every_variable_of_manifest_and_image_is_a_setting(
     known = {field.alias for field in Settings.model_fields.values()}
     given = {name: str(entry["value"]) for name, entry in module_of(manifest)["env"].items()}
     dockerfile = (ROOT / "Dockerfile.amd64").read_text(encoding="utf-8")
-    of_image = dict(re.findall(r"\b([A-Z_]+)=(\S+)", dockerfile.partition("\nENV ")[2].partition("\n#")[0]))
+    of_image = dict(re.findall(r"\b([A-Z_]+)=(\S+)", dockerfile.rpartition("\nENV ")[2].partition("\n#")[0]))
     given |= {name: value for name, value in of_image.items() if not name.startswith("PYTHON")}
     assert {"SERIAL_GID", "STATE_DIR", "HEALTH_SOCKET"} <= set(given) <= known
     for name, value in given.items():
@@ -238,21 +238,23 @@ def test_the_consumers_options_open_the_ports_without_any_power(manifest: Json) 
     assert not {"Privileged", "CapAdd", "Devices"} & set(host)
 
 
-def test_the_readme_calls_methods_that_exist_and_points_at_files_that_exist() -> None:
-    text = (ROOT / "examples/README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+def commands_of_the_pages() -> str:
+    """Return the two pages that have the commands of Azure, each command in one line."""
+    pages = [(ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("deploying.md", "fleets.md")]
+    return "\n".join(pages).replace("\\\n", " ")
+
+
+def test_the_pages_call_methods_that_exist() -> None:
+    text = commands_of_the_pages()
     calls = re.findall(r"-m serial_relay --method-name (\w+) --method-payload '([^']*)'", text)
     assert len(calls) >= 2
     for method, payload in calls:
         assert method in METHOD_NAMES
         assert isinstance(json.loads(payload), dict)
-    links = re.findall(r"\]\(([^)]+)\)", text)
-    assert len(links) >= 6
-    for link in links:
-        assert (ROOT / "examples" / link).is_file(), link
 
 
-def test_the_desired_patches_of_the_readme_are_understood() -> None:
-    text = (ROOT / "examples/README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+def test_the_desired_patches_of_the_pages_are_understood() -> None:
+    text = commands_of_the_pages()
     patches = [json.loads(patch) for patch in re.findall(r"--desired '([^']*)'", text)]
     assert len(patches) >= 2
     merged: Json = {"host": "h", "serialPorts": {"ttyVirtS0": {}}}

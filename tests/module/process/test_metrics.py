@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
+import resource
 import socket
 import threading
 import time
@@ -231,6 +233,74 @@ async def test_silent_and_hostile_clients_take_no_more_than_their_places() -> No
     writer.close()
     assert value(await served.samples(), "info", version="1.0.0") == 1
     served.close()
+
+
+HOSTILE_REQUESTS = [
+    b"GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text;version=abc\r\n\r\n",
+    b"GET /metrics HTTP/1.1\r\nAccept: text/plain;version=1.\xff\r\n\r\n",
+    b"GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text;escaping=\x1b[2J;version=1.0.0\r\n\r\n",
+    b"GET /metrics?name[]=%ff%00&x=%zz HTTP/1.1\r\nAccept-Encoding: gzip;q=x\r\n\r\n",
+    b"GET /metrics?" + b"a=1&" * 10_000 + b" HTTP/1.1\r\n\r\n",
+    b"GET http://[::1 HTTP/1.1\r\n\r\n",
+    b"GET \r\n\r\n",
+    b"GET /\x1b[2J%0a<0> HTTP/9.9\r\n\r\n",
+    b"POST /metrics HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+    b"POST /metrics HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz",
+    b"\xff\xfe /metrics HTTP/1.1\r\n\r\n",
+    b"GET /metrics HTTP/1.1\r\n" + b"X: y\r\n" * 300 + b"\r\n",
+    b"GET /metrics HTTP/1.1\r\nno colon\r\n\r\n",
+    b"GET /metrics HTTP/1.1\r\nExpect: 100-continue\r\nContent-Type: \xff\r\n\r\n",
+    b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("request_", HOSTILE_REQUESTS, ids=[*map(str, range(len(HOSTILE_REQUESTS)))])
+async def test_a_request_of_any_kind_has_an_answer_and_leaves_no_word_in_the_log(
+    request_: bytes, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    served = Served({"a": retrying("a")})
+    caplog.clear()
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(request_)
+    async with asyncio.timeout(20):
+        try:
+            answer = await reader.read(12)
+        except ConnectionResetError:  # it was answered before all of it was read
+            answer = b"HTTP/1.0 414"
+    assert answer.startswith((b"HTTP/1.", b"<!DOCTYPE"))
+    assert b" 500" not in answer
+    writer.close()
+    assert value(await served.samples(), "info", version="1.0.0") == 1
+    served.close()
+    assert capfd.readouterr() == ("", "")
+    assert [record.levelname for record in caplog.records if record.levelno > logging.DEBUG] == []
+
+
+async def test_a_listener_without_descriptors_does_not_spin(caplog: pytest.LogCaptureFixture) -> None:
+    served = Served({})
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    client = socket.socket()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (served.port and client.fileno() + 1, hard))
+    try:
+        filling = []
+        try:
+            while True:
+                filling.append(os.dup(client.fileno()))
+        except OSError:
+            pass
+        client.connect(("127.0.0.1", served.port))
+        await until(lambda: "no metrics for a moment" in caplog.text)
+        before = time.process_time()
+        await asyncio.sleep(0.5)
+        assert time.process_time() - before < 0.25
+        for descriptor in filling:
+            os.close(descriptor)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        client.close()
+    assert value(await served.samples(), "info", version="1.0.0") == 1
+    served.close()
+    assert caplog.text.count("no metrics for a moment") <= 3
 
 
 def test_the_collector_needs_no_server() -> None:

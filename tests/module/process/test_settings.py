@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -122,3 +123,26 @@ def test_each_wrong_variable_has_its_line(monkeypatch: pytest.MonkeyPatch) -> No
     assert first.startswith("SERIAL_GID")
     assert second.startswith("METRICS_PORT")
     assert len(second) < 200
+
+
+@pytest.mark.parametrize("name", [*VARIABLES])
+@pytest.mark.parametrize(
+    "value", [b"\xff", b"\xed\xa0\x80", b"\x1b[2J", b"a\nb", b"9" * 5000, b"\xe2\x80\x8b"]
+)
+def test_a_hostile_variable_is_taken_or_named_in_a_short_printable_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: bytes
+) -> None:
+    monkeypatch.setitem(os.environb, os.fsencode(name), value)
+    complaint = complaint_of_settings()
+    if complaint is not None:
+        assert complaint.startswith(f"{name} must be ")
+        assert complaint.isprintable()
+        assert len(complaint) < 400
+
+
+def complaint_of_settings() -> str | None:
+    try:
+        read_settings()
+    except SettingsError as error:
+        return str(error)
+    return None

@@ -85,3 +85,13 @@ def test_a_purge_discards_early_bytes_too() -> None:
     application.data.purge_early()
     application.data.usable()
     assert (application.got, application.flushed, application.data.undelivered) == (b"", 5, 0)
+
+
+def test_early_bytes_are_delivered_before_an_application_opens() -> None:
+    application = Application()
+    application.data.received(b"before", 0.0)
+    application.data.deliver_early()
+    assert (application.got, application.data.undelivered) == (b"before", 0)
+    application.data.received(b"after", 0.0)
+    application.data.usable()
+    assert application.got == b"beforeafter"

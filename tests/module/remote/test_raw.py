@@ -185,6 +185,40 @@ async def test_the_first_bytes_of_a_device_are_delivered_after_a_moment_and_the_
         assert remote.close() == Losses()
 
 
+@pytest.mark.parametrize(
+    "answer", [b"\x01\x03\x02\x00\x2a\x38\x5b", b"OK\x00", b"\xff", b"\x02weight 12.5\x03"]
+)
+async def test_bytes_that_are_no_text_do_not_wait(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serial_relay.remote.raw._FIRST_BYTES_WAIT", 3600)
+    async with serving() as server:
+        relay = Relay()
+        remote = await opened(server.port, relay)
+        client = await server.clients.get()
+        client.sendall(answer)
+        await until(lambda: relay.data)
+        assert relay.data == answer
+        client.sendall(b"text that follows")
+        await until(lambda: relay.data == answer + b"text that follows")
+        remote.close()
+
+
+async def test_an_application_that_opens_does_not_get_what_came_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("serial_relay.remote.raw._FIRST_BYTES_WAIT", 3600)
+    async with serving() as server:
+        relay = Relay()
+        remote = await opened(server.port, relay)
+        client = await server.clients.get()
+        client.sendall(b"before")
+        await until(lambda: remote._first_bytes)
+        remote.application_opened()
+        assert relay.data == b"before", (
+            "delivered while nobody has the port open, and so discarded and counted"
+        )
+        remote.close()
+
+
 async def test_a_stream_is_not_held_up_beyond_its_first_kilobytes() -> None:
     async with serving() as server:
         relay = Relay()

@@ -47,6 +47,8 @@ class Owner(Relay):
     def com_port_changed(self) -> None:
         self.changes += 1
 
+    def look_for_flush(self) -> None: ...
+
     def device_data_flushed(self, size: int) -> None:
         self.flushed += size
 

@@ -6,12 +6,13 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serial_relay.config import Connect, LineSettings, PortConfig, Protocol, WhileDisconnected
 from serial_relay.status import ConfigFault
 from serial_relay.twin.desired import Desired, parse, to_document
+from serial_relay.twin.limits import MAX_PORTS
 
 HOST = "172.18.246.137"
 NOTHING: Mapping[str, PortConfig] = MappingProxyType({})
@@ -364,6 +365,7 @@ PORTS = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(before=PORTS, after=PORTS)
 def test_nothing_stops_a_port_whose_entry_stands(before: dict[str, Any], after: dict[str, Any]) -> None:
     running = read_ports(before).ports
@@ -405,14 +407,14 @@ def test_a_misspelt_key_is_a_fault_of_a_port_that_runs_all_the_same() -> None:
     desired = read_ports({"p": {"tcpPort": 1, "conect": "onOpen"}})
     assert desired.ports["p"].connect is Connect.ALWAYS
     assert desired.port_faults == {
-        "p": ConfigFault("serialPorts.p.conect", "a known key; did you mean connect?")
+        "p": ConfigFault("serialPorts.p.conect", "a key that is known: did you mean connect?")
     }
 
 
 def test_a_missing_key_names_the_one_that_was_misspelt() -> None:
     assert fault_of({"tcpport": 5002}) == ConfigFault(
         "serialPorts.p.tcpPort",
-        "a TCP port, 1-65535; the key is missing; tcpport must be a known key; did you mean tcpPort?",
+        "a TCP port, 1-65535; the key is missing, and tcpport must be a key that is known: did you mean tcpPort?",
     )
 
 
@@ -466,26 +468,27 @@ def entries(count: int) -> dict[str, Any]:
     return {f"p{number:04}": {"tcpPort": number + 1} for number in range(count)}
 
 
-def test_more_than_64_ports_are_at_fault_by_name() -> None:
-    desired = read_ports(dict(reversed(entries(66).items())))
-    assert list(desired.ports) == list(entries(64))
+def test_more_ports_than_can_be_reported_are_at_fault_by_name() -> None:
+    assert MAX_PORTS >= 256
+    desired = read_ports(dict(reversed(entries(MAX_PORTS + 2).items())))
+    assert list(desired.ports) == list(entries(MAX_PORTS))
     assert desired.port_faults == {
-        name: ConfigFault(f"serialPorts.{name}", "at most 64 ports; this one is too many")
-        for name in ("p0064", "p0065")
+        name: ConfigFault(f"serialPorts.{name}", f"at most {MAX_PORTS} ports; this one is too many")
+        for name in (f"p{MAX_PORTS:04}", f"p{MAX_PORTS + 1:04}")
     }
 
 
-def test_a_new_port_beyond_64_stops_no_running_one() -> None:
-    running = read_ports(entries(64)).ports
-    desired = read_ports(entries(64) | {"aaa": {"tcpPort": 1}}, running)
+def test_a_new_port_beyond_the_limit_stops_no_running_one() -> None:
+    running = read_ports(entries(MAX_PORTS)).ports
+    desired = read_ports(entries(MAX_PORTS) | {"aaa": {"tcpPort": 1}}, running)
     assert desired.ports == running
     assert desired.port_faults.keys() == {"aaa"}
 
 
 def test_thousands_of_entries_make_a_bounded_answer() -> None:
     desired = read_ports(entries(10_000) | {f"bad name {number}": {} for number in range(10_000)})
-    assert len(desired.ports) == 64
-    assert len(desired.port_faults) == 64
+    assert len(desired.ports) == MAX_PORTS
+    assert len(desired.port_faults) == MAX_PORTS
     assert len(desired.faults) == 21
 
 
@@ -530,9 +533,9 @@ def test_a_key_that_is_like_a_known_one_is_a_fault_and_any_other_a_warning() -> 
         }
     )
     assert desired.ports.keys() == {"a"}
-    assert desired.faults == (ConfigFault("hosts", "a known key; did you mean host?"),)
+    assert desired.faults == (ConfigFault("hosts", "a key that is known: did you mean host?"),)
     assert desired.port_faults == {
-        "a": ConfigFault("serialPorts.a.tcp_port", "a known key; did you mean tcpPort?")
+        "a": ConfigFault("serialPorts.a.tcp_port", "a key that is known: did you mean tcpPort?")
     }
     assert desired.warnings == ("zzz\\n is not known and is ignored",)
 
@@ -565,3 +568,11 @@ def test_configurations_are_equal_by_value_so_that_equal_ones_need_no_restart() 
     document = {"a": {"tcpPort": 1, "protocol": "rfc2217", "line": {"stopBits": 1}}}
     spelled_out = {"a": {"tcpPort": 1, "protocol": "rfc2217", "line": {"stopBits": 1.0}, "link": "/dev/a"}}
     assert read_ports(document).ports == read_ports(spelled_out).ports
+
+
+def test_mistakes_beyond_those_listed_are_counted_whatever_they_are() -> None:
+    from_names = read_ports({f"a {number}": {"tcpPort": 1} for number in range(30)})
+    assert len(from_names.faults) == 21
+    assert from_names.faults[-1] == ConfigFault(
+        "serialPorts", "free of mistakes like these; 10 more are not listed"
+    )

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from serial_relay.config import PortConfig
 from serial_relay.status import ConfigFault
-from serial_relay.twin.desired import MAX_PORTS, Desired, parse, to_document
+from serial_relay.twin.desired import Desired, parse, to_document
+from serial_relay.twin.limits import MAX_PORTS
 
 
 def generated(documents: int) -> settings:
@@ -151,7 +152,7 @@ def read(serial_ports: Mapping[str, Any], last_good: Mapping[str, PortConfig] | 
 
 def is_a_mistaken_key(fault: ConfigFault) -> bool:
     """Return whether the entry is used in spite of the fault."""
-    return fault.expected.startswith(("a known key; ", "below the key `line`"))
+    return fault.expected.startswith(("a key that is known: ", "below the key `line`"))
 
 
 def check_bounds(desired: Desired) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from serial_relay.twin.edge import EdgeTwin, Timing
+from serial_relay.twin.edge import MAX_PRINTED, EdgeTwin, Timing
 from serial_relay.twin.twin import TwinUnavailableError
 from tests.edgehub.hub import EdgeHub
 from tests.module.conditions import until
@@ -115,6 +115,20 @@ async def test_the_log_says_why_there_is_no_connection(
     lines = [line for line in caplog.messages if line.startswith("no connection to edgeHub")]
     assert len(lines) == 1
     assert re.search(reason, lines[0])
+
+
+async def test_what_the_process_of_the_sdk_prints_is_logged_up_to_a_limit(
+    hub: EdgeHub, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python itself prints thousands of lines there."""
+    monkeypatch.setenv("PYTHONVERBOSE", "1")
+    recorder = Recorder()
+    async with running(recorder):
+        await until(lambda: recorder.synchronisations, timeout=WITHIN)
+    lines = [line for line in caplog.messages if line.startswith("the SDK's process printed")]
+    assert len(lines) == MAX_PRINTED + 1
+    assert re.fullmatch(r"the SDK's process printed \d{3,} more lines", lines[-1])
+    assert max(map(len, lines)) < 400
 
 
 async def test_an_empty_twin_is_handed_over_and_hides_no_later_one(hub: EdgeHub) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -301,3 +302,21 @@ async def test_both_files_may_stand_in_one_directory(tmp_path: Path, watches: In
         await running
     assert events.documents == [document(1), document(2)]
     assert twin._directories == {}
+
+
+async def test_without_a_further_thread_the_file_is_read_later(
+    tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    path = tmp_path / "desired.json"
+    write(path, document(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        events = start(path)
+        await until(lambda: events.complaints)
+    assert events.complaints == [f"{path} cannot be read now: can't start new thread"]
+    write(path, document(2))
+    await events.reach(1)
+    assert events.documents == [document(2)]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +106,21 @@ async def test_a_file_system_that_takes_no_files_is_no_more_than_a_warning(
 ) -> None:
     await LastGood(Path("/proc/serial-relay")).save(desired())
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+async def test_without_a_further_thread_it_is_no_more_than_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last_good = LastGood(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _no_thread)
+        await last_good.save(desired(a={"tcpPort": 1}))
+        await last_good.save(desired(a={"tcpPort": 2}))
+    assert "cannot keep the configuration" in caplog.text
+    assert len(caplog.records) == 1
+    await last_good.save(desired(a={"tcpPort": 3}))
+    assert (LastGood(tmp_path).load() or {})["serialPorts"]["a"]["tcpPort"] == 3
+
+
+def _no_thread(_thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

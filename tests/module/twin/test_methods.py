@@ -41,6 +41,12 @@ class FakePorts:
     async def send_break(self, name: str, milliseconds: int) -> None:
         self._take("send_break", name, milliseconds)
 
+    def capture(self, name: str, token: str | None) -> Mapping[str, Any]:
+        self._take("capture", name, token)
+        if token is not None:
+            raise ValueError(token)
+        return {"captureSeconds": 60, "records": [], "lost": 0, "next": None}
+
     def _take(self, what: str, name: str, *values: object) -> None:
         if self.failure:
             raise self.failure
@@ -53,6 +59,19 @@ class FakePorts:
         self.asked.append((what, name, *values))
 
 
+async def steps_of(name: str, whole: bool) -> list[dict[str, Any]]:
+    return [
+        {"step": "route", "verdict": "ok", "found": name},
+        {"step": "line", "verdict": "warning", "found": name},
+        {
+            "step": "device",
+            "verdict": "failed",
+            "found": f"{name} {whole} " + "x" * 500,
+            "next": "plug it in",
+        },
+    ]
+
+
 @pytest.fixture
 def ports() -> FakePorts:
     return FakePorts()
@@ -60,12 +79,35 @@ def ports() -> FakePorts:
 
 @pytest.fixture
 def methods(ports: FakePorts) -> Methods:
-    return Methods(ports, lambda: SECTION)
+    return Methods(ports, lambda: SECTION, diagnose=steps_of)
 
 
 async def test_get_status_gives_the_whole_section_whatever_the_payload(methods: Methods) -> None:
     for payload in (None, {}, "x", [1], {"a": 1}):
         assert await methods.call("getStatus", payload) == (200, SECTION)
+
+
+async def test_diagnose_gives_all_steps_of_one_port_and_of_all_ports_what_fails_in_short(
+    methods: Methods,
+) -> None:
+    status, answer = await methods.call("diagnose", {"port": "scale"})
+    assert status == 200
+    assert [step["step"] for step in answer["ports"]["scale"]] == ["route", "line", "device"]
+
+    status, answer = await methods.call("diagnose", None)
+    assert status == 200
+    assert answer["ports"].keys() == {"scale", "raw", "off"}
+    for name, [step] in answer["ports"].items():
+        assert (step["step"], step["verdict"]) == ("device", "failed")
+        assert step["found"].startswith(f"{name} False x")
+        assert len(step["found"]) < 210
+
+
+async def test_diagnose_knows_the_ports(methods: Methods) -> None:
+    assert await methods.call("diagnose", {"port": "nowhere"}) == (
+        404,
+        {"error": 'there is no port "nowhere"; there are off, raw, scale'},
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,7 +183,7 @@ async def test_a_method_is_carried_out(
             "reboot",
             {},
             501,
-            'there is no method "reboot"; there are getStatus, restartPort, sendBreak, setLogLevel, setModemLines',
+            'there is no method "reboot"; there are capture, diagnose, getStatus, restartPort, sendBreak, setLogLevel, setModemLines',
         ),
     ],
 )
@@ -157,7 +199,7 @@ async def test_what_cannot_be_done_is_refused_with_a_reason(
 
 
 async def test_a_method_that_is_switched_off_is_refused(ports: FakePorts) -> None:
-    methods = Methods(ports, lambda: SECTION, frozenset({"getStatus"}))
+    methods = Methods(ports, lambda: SECTION, frozenset({"getStatus"}), diagnose=steps_of)
     assert (await methods.call("getStatus", None))[0] == 200
     assert await methods.call("restartPort", {"port": "scale"}) == (
         403,
@@ -167,7 +209,7 @@ async def test_a_method_that_is_switched_off_is_refused(ports: FakePorts) -> Non
 
 
 async def test_with_all_methods_switched_off_none_is_listed(ports: FakePorts) -> None:
-    methods = Methods(ports, lambda: SECTION, frozenset())
+    methods = Methods(ports, lambda: SECTION, frozenset(), diagnose=steps_of)
     assert await methods.call("reboot", None) == (
         501,
         {"error": 'there is no method "reboot"; there are none'},
@@ -228,9 +270,35 @@ payloads = st.recursive(
     payloads,
 )
 async def test_any_payload_is_answered(name: str, payload: object) -> None:
-    methods = Methods(FakePorts(), lambda: SECTION)
+    methods = Methods(FakePorts(), lambda: SECTION, diagnose=steps_of)
     status, answer = await methods.call(name, payload)
     assert status in ({200} if name == "getStatus" else {200, 400, 404, 501})
     text = json.dumps(answer, ensure_ascii=False)
     assert text.isprintable()
     assert len(text) < 1000
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\ud800", "\udcff x", "\0", "a\nb <0> [FTL] -", "\x1b[2J", "\u2028", "x" * 100_000, "\u202e", "\u0130"],
+)
+async def test_hostile_payloads_make_one_short_line_each(
+    ports: FakePorts, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    methods = Methods(ports, lambda: SECTION, diagnose=steps_of)
+    for name in (*sorted(METHOD_NAMES - {"getStatus"}), text):
+        payloads = [text, {text: text}, {"port": text}, {"level": text}, {"port": "scale", text: 1}]
+        payloads += [{"port": "scale", key: text} for key in ("dtr", "rts", "milliseconds")]
+        for payload in payloads:
+            caplog.clear()
+            status, answer = await methods.call(name, payload)
+            if (name, payload) != ("restartPort", {"port": "scale"}):
+                assert 400 <= status < 502, (name, payload, answer)
+                assert status != 500
+            json.dumps(answer).encode()
+            assert len(caplog.records) <= 1
+            for record in caplog.records:
+                line = log_format.RuntimeFormatter().format(record)
+                assert line.isprintable()
+                assert len(line) < 1000
+                assert "Traceback" not in line

@@ -17,11 +17,12 @@ from serial_relay.status import (
     PortStatus,
     State,
 )
+from serial_relay.twin.limits import MAX_PORTS, MAX_SECTION_BYTES
 from serial_relay.twin.reported import (
-    MAX_SECTION_BYTES,
     ModuleFacts,
     apply_merge_patch,
     fit,
+    json_size,
     merge_patch,
     render,
     unknown_section,
@@ -140,6 +141,28 @@ def test_four_ports_fit_as_they_are() -> None:
     assert fit(section) == (section, ())
 
 
+def test_as_many_ports_as_there_may_be_say_their_states_whatever_their_names() -> None:
+    names = [f"{n:064}" for n in range(MAX_PORTS)]
+    faults = tuple(ConfigFault(f"key{number}", "x" * 5000) for number in range(21))
+    section, omitted = fit(
+        render(
+            ModuleFacts("1.1.0", MOMENT, "cache", 2**31, faults),
+            {name: everything(name) for name in names},
+        )
+    )
+    assert "modem" in omitted
+    assert {name: set(entry) for name, entry in section["serialPorts"].items()} == {
+        name: {"state"} for name in names
+    }
+    assert json_size(section) <= MAX_SECTION_BYTES
+
+
+def test_256_ports_of_ordinary_names_keep_the_code_and_time_of_their_last_errors() -> None:
+    section, _ = fit(render(FACTS, {f"ttyVirtS{n}": retrying(f"ttyVirtS{n}") for n in range(256)}))
+    assert [set(entry) for entry in section["serialPorts"].values()] == [{"state", "lastError"}] * 256
+    assert all(set(entry["lastError"]) == {"code", "at"} for entry in section["serialPorts"].values())
+
+
 def test_64_ports_of_ordinary_names_keep_all_that_people_act_upon() -> None:
     section, omitted = fit(render(FACTS, {f"ttyVirtS{n}": retrying(f"ttyVirtS{n}") for n in range(64)}))
     assert omitted == ()
@@ -148,21 +171,21 @@ def test_64_ports_of_ordinary_names_keep_all_that_people_act_upon() -> None:
     for entry in section["serialPorts"].values():
         assert {"state", "lastError", "configError"} <= entry.keys()
         assert entry["lastError"]["code"] == "nameResolution"
-    assert size_of_full_patch(section) <= MAX_SECTION_BYTES
+    assert json_size(section) <= MAX_SECTION_BYTES
 
 
 def test_too_many_long_names_leave_ports_out_but_not_the_count_of_them() -> None:
-    names = [f'{n:03}"' + '"' * 60 for n in range(128)]
+    names = [f'{n:03}"' + '"' * 60 for n in range(256)]
     section, omitted = fit(render(FACTS, {name: everything(name) for name in names}))
-    assert size_of_full_patch(section) <= MAX_SECTION_BYTES
-    assert section["portsTotal"] == 128
+    assert json_size(section) <= MAX_SECTION_BYTES
+    assert section["portsTotal"] == 256
     left_out = {name.removeprefix("serialPorts.") for name in omitted} & set(names)
     assert left_out
     with_one_more = {
         **section,
         "serialPorts": {**section["serialPorts"], min(left_out): {"state": "connected"}},
     }
-    assert size_of_full_patch(with_one_more) > MAX_SECTION_BYTES
+    assert json_size(with_one_more) > MAX_SECTION_BYTES
     assert left_out | section["serialPorts"].keys() == set(names)
     hub = ModuleTwin()
     hub.patch_reported(json.dumps(merge_patch(unknown_section(names), section)).encode())
@@ -209,8 +232,3 @@ def test_a_patch_makes_the_wanted_of_the_held(held: dict[str, Any], wanted: dict
 
 def test_a_patch_into_something_that_is_no_object_replaces_it() -> None:
     assert apply_merge_patch({"a": 5}, {"a": {"b": 1, "c": None}}) == {"a": {"b": 1}}
-
-
-def size_of_full_patch(section: dict[str, Any]) -> int:
-    patch = merge_patch(unknown_section(section["serialPorts"]), section)
-    return len(json.dumps(patch, separators=(",", ":"), ensure_ascii=False).encode())

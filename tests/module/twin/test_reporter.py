@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from serial_relay.status import ActualLine, ConfigFault, ErrorCode, ModemState, PortError, State
-from serial_relay.twin.reported import ModuleFacts, fit, render
+from serial_relay.twin.limits import MAX_PORTS, MAX_SECTION_BYTES
+from serial_relay.twin.reported import ModuleFacts, fit, json_size, render
 from serial_relay.twin.reporter import BURST, PER_HOUR, RESERVE, Reporter
 from tests.edgehub.twin import ModuleTwin
 from tests.module.statuses import MOMENT, connected, everything, invalid, retrying
@@ -446,6 +447,16 @@ def test_a_reconnect_while_a_patch_is_under_way_sends_all() -> None:
     module.reporter.resend_all(12, before)
     module.reporter.accepted()  # of the lost one: nobody listens to that any more
     module.run(13)
+    assert module.hub.reported == module.newest
+
+
+def test_a_change_of_all_names_is_reported_in_patches_that_fit() -> None:
+    module = started(*(f"{number:064}" for number in range(MAX_PORTS)))
+    module.statuses = {f"x{number:063}": connected() for number in range(MAX_PORTS)}
+    module.reporter.mark_changed(module.now)
+    module.run(100)
+    assert len(module.patches) == 2
+    assert all(json_size(patch) <= MAX_SECTION_BYTES for _, patch in module.patches)
     assert module.hub.reported == module.newest
 
 

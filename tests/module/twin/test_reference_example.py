@@ -1,4 +1,4 @@
-"""The README's example of a reported section has the keys that are reported, all of them and no other."""
+"""The reference's example of a reported section has the keys that are reported, all of them and no other."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 from serial_relay.twin.reported import MODULE_KEYS, PORT_KEYS
 
-README = Path(__file__).parents[3] / "README.md"
+REFERENCE = Path(__file__).parents[3] / "docs/reference.md"
 
 
 def reported_example() -> dict[str, Any]:
-    status = README.read_text(encoding="utf-8").partition("\n## Status\n")[2]
+    status = REFERENCE.read_text(encoding="utf-8").partition("\n## Reported properties\n")[2]
     blocks = re.findall(r"```json\n(.*?)```", status, re.DOTALL)
     example: dict[str, Any] = json.loads(blocks[0])
     return example

@@ -1,0 +1,315 @@
+"""TLS with the programs of others: socat, ser2net and OpenSSL's own client."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serial_tls.identity import Identity, make_identity, save_identity
+from tests.serial_tls.authority import TestAuthority, module_name, pem_of
+from tests.system import peers
+from tests.system.conftest import OpenPort, StartProgram, StartRelay
+from tests.system.processes import PATIENCE, free_port, wait_for
+from tests.system.secured_host import SecuredHost
+from tests.system.serial_lines import Device
+from tests.system.stack import Relay
+
+pytestmark = pytest.mark.timeout(180)
+
+NAME = "ttyVirtS0"
+EVERY_BYTE = bytes(range(256)) * 16
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Path:
+    """A client's key and certificate in one file."""
+    path = tmp_path / "client.pem"
+    save_identity(make_identity("client"), path)
+    return path
+
+
+def certificate_of(path: Path) -> Path:
+    """Write the certificate of a file of `save_identity` beside it."""
+    [certificate] = re.findall(
+        r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", path.read_text(), re.DOTALL
+    )
+    alone = path.with_suffix(".crt")
+    alone.write_text(certificate)
+    return alone
+
+
+@pytest.fixture
+def start_host(running: ExitStack, tmp_path: Path, device: Device) -> Callable[..., SecuredHost]:
+    def start(**options: Any) -> SecuredHost:
+        host = SecuredHost(tmp_path / "secured", device.path, **options)
+        running.callback(host.close)
+        host.start()
+        return host
+
+    return start
+
+
+def relays_every_byte(relay: Relay, open_port: OpenPort, device: Device) -> None:
+    application = open_port(relay.link(NAME))
+    application.write(EVERY_BYTE)
+    assert device.read(len(EVERY_BYTE)) == EVERY_BYTE
+    device.write(EVERY_BYTE[::-1] * 8)  # more than one record of 16 KB holds
+    assert application.read(len(EVERY_BYTE) * 8) == EVERY_BYTE[::-1] * 8
+
+
+def tls_entry(port: int, server: Identity, **more: Any) -> dict[str, Any]:
+    return {NAME: {"tcpPort": port, "tls": {"hostFingerprints": [server.fingerprint]}, **more}}
+
+
+def module_certificate(relay: Relay) -> Path:
+    """Wait until the module has a certificate, and return its file."""
+    path = relay.directory / "state" / "identity.pem"
+    relay.wait(path.exists, "the module's identity")
+    return certificate_of(path)
+
+
+def test_module_with_socat_as_its_server(
+    start_program: StartProgram, start_relay: StartRelay, open_port: OpenPort, device: Device, tmp_path: Path
+) -> None:
+    """`openssl-listen` in front of a serial port; stunnel in front of hub4com does the same."""
+    server, port = make_identity("server"), free_port()
+    save_identity(server, tmp_path / "server.pem")
+    relay = start_relay(tls_entry(port, server))
+    known = module_certificate(relay)
+    start_program(
+        "socat",
+        f"OPENSSL-LISTEN:{port},bind=127.0.0.1,fork,reuseaddr,cert={tmp_path / 'server.pem'},cafile={known},verify=1",
+        f"{device.path},raw,echo=0",
+    )
+    relay.wait_for_status(NAME, state="connected")
+    relays_every_byte(relay, open_port, device)
+
+
+@pytest.mark.parametrize("protocol", ["raw", "rfc2217"])
+def test_module_with_ser2net_as_its_server(
+    protocol: str,
+    start_program: StartProgram,
+    start_relay: StartRelay,
+    open_port: OpenPort,
+    device: Device,
+    tmp_path: Path,
+) -> None:
+    server, port = make_identity("server"), free_port()
+    chain, key = pem_of(server)
+    (tmp_path / "server.crt").write_text(chain)
+    (tmp_path / "server.key").write_text(key)
+    relay = start_relay(tls_entry(port, server, protocol=protocol))
+    telnet = "telnet(rfc2217)," if protocol == "rfc2217" else ""
+    (tmp_path / "ser2net.yaml").write_text(
+        f"""connection: &port
+  accepter: {telnet}ssl(key={tmp_path}/server.key,cert={tmp_path}/server.crt),tcp(nodelay=true),127.0.0.1,{port}
+  connector: serialdev,{device.path},9600n81,local
+  options: {{chardelay: false}}
+"""
+    )
+    start_program("ser2net", "-d", "-u", "-c", tmp_path / "ser2net.yaml")
+    wait_for(lambda: peers.listens(port), "ser2net to listen")
+    if protocol == "rfc2217":
+        # A pty has no modem lines, which ser2net needs for a port that shall follow RFC 2217: TLS and the start suffice.
+        relay.wait(lambda: relay.status(NAME).get("lastError", {}).get("code") != "tls", "no error of TLS")
+        relay.wait_for_status(NAME, state="connected")
+    else:
+        relay.wait_for_status(NAME, state="connected")
+        relays_every_byte(relay, open_port, device)
+
+
+def test_host_with_socat_as_its_client(
+    start_program: StartProgram,
+    start_host: Callable[..., SecuredHost],
+    open_port: OpenPort,
+    device: Device,
+    client: Path,
+    tmp_path: Path,
+) -> None:
+    host = start_host()
+    host.command("trust", _fingerprint(client))
+    known, link = certificate_of(host.directory / "tls" / "identity.pem"), tmp_path / "ttyVirtS0"
+    start_program(
+        "socat",
+        f"pty,link={link},raw",
+        f"openssl:127.0.0.1:{host.port},cert={client},cafile={known},verify=1,openssl-no-sni=1,openssl-commonname=",
+    )
+    host.wait_for_client()
+    application = open_port(link)
+    application.write(EVERY_BYTE)
+    assert device.read(len(EVERY_BYTE)) == EVERY_BYTE
+    device.write(EVERY_BYTE[::-1])
+    assert application.read(len(EVERY_BYTE)) == EVERY_BYTE[::-1]
+
+
+def _fingerprint(identity: Path) -> str:
+    said = subprocess.run(
+        ["openssl", "x509", "-in", identity, "-noout", "-fingerprint", "-sha256"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return "sha256:" + said.partition("=")[2].strip()
+
+
+def s_client(host: SecuredHost, *options: str | Path, send: bytes = b"", read: int = 0) -> tuple[bytes, str]:
+    """Run OpenSSL's client until the server ends the connection, or so many bytes have come; give both outputs."""
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{host.port}", "-quiet", *map(str, options)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(send)
+            process.stdin.flush()
+            if read:
+                return process.stdout.read(read), ""
+            out, errors = process.communicate(timeout=PATIENCE)
+            return out, errors.decode()
+        finally:
+            process.kill()
+
+
+def test_host_with_openssls_client(
+    start_host: Callable[..., SecuredHost], device: Device, client: Path
+) -> None:
+    host = start_host()
+    host.command("trust", _fingerprint(client))
+    device.write(b"")
+    for version in ("-tls1_2", "-tls1_3"):
+        with subprocess.Popen(
+            ["openssl", "s_client", "-connect", f"127.0.0.1:{host.port}", "-quiet", "-cert", client, version],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            try:
+                process.stdin.write(b"to the device\n")
+                process.stdin.flush()
+                assert device.read(14) == b"to the device\n"
+                device.write(b"from the device")
+                assert process.stdout.read(15) == b"from the device"
+            finally:
+                process.kill()
+        wait_for(lambda: host.status["ports"][0]["client"] is None, "the client to be gone")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "it shows no certificate"),
+        (["-tls1_1", "-cipher", "DEFAULT:@SECLEVEL=0"], "it has no TLS 1.2 or newer"),
+        (
+            ["-cert", "CLIENT"],
+            "its certificate is not trusted; if it is the right module, run 'serial-host trust sha256:",
+        ),
+    ],
+    ids=["no certificate", "TLS 1.1", "unknown"],
+)
+def test_the_host_refuses_and_says_why(
+    options: Sequence[str], words: str, start_host: Callable[..., SecuredHost], client: Path
+) -> None:
+    host = start_host()
+    s_client(host, *(client if option == "CLIENT" else option for option in options))
+    wait_for(lambda: words in host.program.log, words)
+    assert host.status["ports"][0]["connects"] == 0
+    assert host.status["ports"][0]["refused"] == 1
+
+
+AUTHORITY = TestAuthority()
+MODULE = module_name("plc", "serial_relay")
+
+
+@pytest.mark.parametrize(
+    ("shown", "words"),
+    [
+        (AUTHORITY.issue(MODULE, begin=-3, end=-1), "its certificate has expired (valid from "),
+        (AUTHORITY.issue(MODULE, begin=1, end=3), "its certificate is not valid yet (valid from "),
+        (
+            AUTHORITY.issue(module_name("plc", "other")),
+            "its certificate is for plc/other, which is not in client_names",
+        ),
+        (TestAuthority("other").issue(MODULE), "its certificate does not come from client_ca"),
+        (AUTHORITY.issue(MODULE), None),
+    ],
+    ids=["expired", "not yet valid", "wrong name", "wrong authority", "right"],
+)
+def test_the_host_judges_certificates_of_an_authority(
+    shown: Identity, words: str | None, start_host: Callable[..., SecuredHost], device: Device, tmp_path: Path
+) -> None:
+    (tmp_path / "secured").mkdir()
+    (tmp_path / "secured" / "ca.pem").write_text(AUTHORITY.pem)
+    host = start_host(tls='[tls]\nverify = "ca"\nclient_ca = "ca.pem"\nclient_names = ["plc/serial_relay"]\n')
+    save_identity(shown, tmp_path / "shown.pem")
+    if words is None:
+        device.write(b"")
+        with subprocess.Popen(
+            [
+                "openssl",
+                "s_client",
+                "-connect",
+                f"127.0.0.1:{host.port}",
+                "-quiet",
+                "-cert",
+                tmp_path / "shown.pem",
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            try:
+                host.wait_for_client()
+            finally:
+                process.kill()
+        return
+    s_client(host, "-cert", tmp_path / "shown.pem")
+    wait_for(lambda: words in host.program.log, words)
+    assert host.status["ports"][0]["connects"] == 0
+
+
+def test_the_host_refuses_a_renegotiation(
+    start_host: Callable[..., SecuredHost], client: Path, device: Device
+) -> None:
+    host = start_host()
+    host.command("trust", _fingerprint(client))
+    # Without -quiet a line `R` is the command to renegotiate.
+    with subprocess.Popen(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{host.port}", "-cert", client, "-tls1_2"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        assert process.stdin is not None
+        try:
+            host.wait_for_client()
+            process.stdin.write(b"R\n")
+            process.stdin.flush()
+            out, _ = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+    assert b"no renegotiation" in out
+
+
+def test_what_is_trusted_is_read_by_pythons_tls_too(
+    start_host: Callable[..., SecuredHost], client: Path
+) -> None:
+    host = start_host()
+    host.command("trust", _fingerprint(client))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(certificate_of(host.directory / "tls" / "identity.pem"))
+    context.load_cert_chain(client)
+    with socket.create_connection(("127.0.0.1", host.port)) as plain, context.wrap_socket(plain) as secured:
+        assert secured.version() == "TLSv1.3"
+        host.wait_for_client()
