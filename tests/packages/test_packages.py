@@ -113,12 +113,22 @@ class Environment:
         return done.stdout + done.stderr
 
     def tests_pass(self, *paths: str) -> None:
-        """Run some of the project's tests, from the sources, with the libraries that are installed here."""
-        options = ("-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider")
-        command = [str(self.programs / "python"), *options, *paths]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        """Run some of the project's tests, from the sources, with the libraries that are installed here.
+
+        As in `.ci/run`, what fails is repeated alone, so that one busy moment among 1,500 tests is not taken for a fault
+        of the libraries.
+        """
+        done = self.run_tests("-n", "2", *paths)
+        if done.returncode == pytest.ExitCode.TESTS_FAILED:
+            print("repeated alone:", *re.findall(r"^FAILED .*", done.stdout, re.MULTILINE), sep="\n")
+            done = self.run_tests("-n", "0", "--last-failed", "--last-failed-no-failures", "none", *paths)
         print(done.stdout.splitlines()[-1])
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr
+
+    def run_tests(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(self.programs / "python"), *("-m", "pytest", "-q")]
+        command += ["-o", f"cache_dir={self.folder / 'pytest'}"]
+        return subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
