@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-_FULL_RATE = 10
+_FULL_RATE = 16
 """So many ports of one host make their attempts as often as a single port would. More of them take turns."""
 
 _LONGEST = 10.0
@@ -16,9 +16,9 @@ class Hosts:
     """Which ports wait before they try to reach their host again, by the host's name as it is configured.
 
     Without this, each port of a host that is away makes its own attempts, and 64 ports cost 64 times as much as one. With
-    it, the attempts of all ports together come about as often as those of ten. The first port that gets through calls the
+    it, the attempts of all ports together come about as often as those of sixteen. The first port that gets through calls the
     others, so an outage of the host ends for all of them as soon as it would for each alone. A port that alone becomes
-    available among many that do not is found later: within 10 s instead of 1 s, if there are a hundred of them.
+    available among many that do not is found later: within 10 s instead of 1 s, if there are 160 of them.
     """
 
     def __init__(self) -> None:

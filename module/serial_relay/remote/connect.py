@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import os
 import socket
 from collections.abc import Sequence
 
@@ -105,7 +106,7 @@ async def connect_to_one(
 async def _attempt(loop: asyncio.AbstractEventLoop, family: int, address: Address) -> socket.socket:
     connection = _new_socket(family)  # it fails without descriptors, and with a kernel that has no IPv6
     try:
-        await loop.sock_connect(connection, address)
+        await _established(loop, connection, address)
         if connection.getsockname() == connection.getpeername():
             # Nobody listens on a port of this machine's own outgoing range, and TCP's simultaneous open
             # has connected the socket to itself.
@@ -114,6 +115,21 @@ async def _attempt(loop: asyncio.AbstractEventLoop, family: int, address: Addres
         connection.close()
         raise
     return connection
+
+
+async def _established(loop: asyncio.AbstractEventLoop, connection: socket.socket, address: Address) -> None:
+    """Connect the socket. `loop.sock_connect` would do so too, but uvloop's looks up the numeric address in a thread."""
+    error = connection.connect_ex(address)
+    if error == errno.EINPROGRESS:
+        decided = loop.create_future()
+        loop.add_writer(connection.fileno(), decided.set_result, None)
+        try:
+            await decided
+        finally:
+            loop.remove_writer(connection.fileno())
+        error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))
 
 
 def _close_connection(attempt: asyncio.Task[socket.socket]) -> None:

@@ -17,7 +17,7 @@ def nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ports", "factor"), [(1, 1.0), (10, 1.0), (20, 2.0), (64, 6.4), (100, 10.0), (256, 10.0)]
+    ("ports", "factor"), [(1, 1.0), (16, 1.0), (32, 2.0), (64, 4.0), (160, 10.0), (256, 10.0)]
 )
 def test_the_more_ports_wait_the_longer_each_does(ports: int, factor: float) -> None:
     hosts = Hosts()
