@@ -26,11 +26,12 @@ if sys.platform == "win32":
         "session/test_refused.py",
         "session/test_stopped_device.py",
         "session/test_rfc2217_clients.py",
+        "session/test_rfc2217_commands.py",
         "session/test_rfc2217_session.py",
         "serving/test_socat.py",
     ]
 else:
-    from tests.host.session.access_server import server, shim  # noqa: F401  # fixtures
+    from tests.host.session.access_server import client, server, shim  # noqa: F401  # fixtures
 
 
 # libuv's first loop opens a pipe for signals that stands until the process ends (unix/signal.c, uv__signal_global_init).

@@ -170,3 +170,11 @@ class ComPortClient:
         with contextlib.suppress(BrokenPipeError):  # an answer to what it said last may come too late
             while self.receive():
                 pass
+
+
+@pytest.fixture
+def client(server: AccessServer) -> Iterator[ComPortClient]:
+    """A client of `server` that has agreed to the com port option."""
+    with ComPortClient(server.tcp_port) as client:
+        client.agree()
+        yield client

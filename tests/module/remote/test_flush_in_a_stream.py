@@ -11,20 +11,16 @@ import socket
 import termios
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from rfc2217 import ComPortCommand, Connection, Role
 from serial_relay.config import Protocol
-from serial_relay.plumbing.inotify import Inotify
-from serial_relay.port.supervisor import Supervisor
 from serial_relay.status import State
-from serial_relay.virtual_port.links import LinkDirectory
 from tests.module.conditions import until
-from tests.module.port.test_relay import Ports
+from tests.module.port.ports import Ports
 from tests.module.remote.access_servers import ScriptedAccessServer
 
 FLUSHES = 120
@@ -68,13 +64,6 @@ def stream() -> Iterator[Stream]:
     made = Stream()
     yield made
     made.close()
-
-
-@pytest.fixture
-async def ports(tmp_path: Path, links: LinkDirectory, watches: Inotify) -> AsyncIterator[Ports]:
-    supervisor = Supervisor(links, watches, lambda _name: None)
-    yield Ports(supervisor, tmp_path)
-    await supervisor.stop()
 
 
 def holes(data: bytes) -> list[tuple[int, int]]:

@@ -7,18 +7,14 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from serial_relay.config import LineSettings, Protocol
-from serial_relay.plumbing.inotify import Inotify
-from serial_relay.port.supervisor import Supervisor
 from serial_relay.status import State
-from serial_relay.virtual_port.links import LinkDirectory
 from tests.module.conditions import until
-from tests.module.port.test_relay import Ports, request
+from tests.module.port.ports import Ports, request
 from tests.module.remote.access_servers import ScriptedAccessServer
 from tests.module.serial_servers import serving
 
@@ -79,13 +75,6 @@ class SimpleServer:
             arguments = bytes(({2: 8, 3: 1, 4: 1}[said[3]],))
         answer += bytes((IAC, SB, COM_PORT, said[3] + 100)) + arguments + bytes((IAC, SE))
         return 6 + length
-
-
-@pytest.fixture
-async def ports(tmp_path: Path, links: LinkDirectory, watches: Inotify) -> AsyncIterator[Ports]:
-    supervisor = Supervisor(links, watches, lambda _name: None)
-    yield Ports(supervisor, tmp_path)
-    await supervisor.stop()
 
 
 @pytest.mark.parametrize(

@@ -5,30 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rfc2217 import ComPortCommand, Control, FlowControlResume, FlowControlSuspend, SetBaudRate, SetControl
 from serial_relay.config import LineSettings, Protocol
-from serial_relay.plumbing.inotify import Inotify
-from serial_relay.port.supervisor import Supervisor
 from serial_relay.status import NotSupportedError, State
-from serial_relay.virtual_port.links import LinkDirectory
 from tests.module.conditions import until
-from tests.module.port.test_relay import Ports
+from tests.module.port.ports import Ports
 from tests.module.remote.access_servers import ScriptedAccessServer
 from tests.module.serial_servers import serving
 
 pytestmark = pytest.mark.timeout(90)
-
-
-@pytest.fixture
-async def ports(tmp_path: Path, links: LinkDirectory, watches: Inotify) -> AsyncIterator[Ports]:
-    supervisor = Supervisor(links, watches, lambda _name: None)
-    yield Ports(supervisor, tmp_path)
-    await supervisor.stop()
 
 
 class Host(ScriptedAccessServer):

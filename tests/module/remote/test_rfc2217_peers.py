@@ -27,7 +27,7 @@ from serial_relay.status import ActualLine, ModemState, State
 from serial_relay.virtual_port.links import LinkDirectory
 from tests.modem_shim.modem_shim import CD, CTS, DSR, DTR, RTS, ModemLines, ModemShim
 from tests.module.conditions import until
-from tests.module.port.test_relay import Ports
+from tests.module.port.ports import Ports
 from tests.system.processes import free_port
 
 pytestmark = pytest.mark.timeout(90)

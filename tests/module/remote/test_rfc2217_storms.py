@@ -8,31 +8,20 @@ import os
 import socket
 import termios
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from rfc2217 import ComPortCommand, Connection, Control, PurgeData, Role, SetBaudRate, SetControl
 from serial_relay.config import LineSettings, Protocol
-from serial_relay.plumbing.inotify import Inotify
-from serial_relay.port.supervisor import Supervisor
 from serial_relay.remote.rfc2217_remote import Rfc2217Remote
 from serial_relay.status import State
-from serial_relay.virtual_port.links import LinkDirectory
 from tests.module.conditions import until
-from tests.module.port.test_relay import Ports, request
+from tests.module.port.ports import Ports, request
 from tests.module.remote.access_servers import ScriptedAccessServer
 from tests.module.remote.test_raw import Relay
 from tests.module.serial_servers import serving
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture
-async def ports(tmp_path: Path, links: LinkDirectory, watches: Inotify) -> AsyncIterator[Ports]:
-    supervisor = Supervisor(links, watches, lambda _name: None)
-    yield Ports(supervisor, tmp_path)
-    await supervisor.stop()
 
 
 class Owner(Relay):

@@ -47,7 +47,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[EdgeHub]:
 
 class Day:
     """A module with four connected ports through which bytes pass all day; one may be opened and closed
-    all day (every `STEP`; every second is in `test_reporter`, and costs the same tokens).
+    all day (every `STEP`; every second is in `test_reporter_budget`, and costs the same tokens).
     """
 
     def __init__(self, hub: EdgeHub, loop: SkippingLoop, *, opens_and_closes: bool) -> None:
