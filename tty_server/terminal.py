@@ -8,14 +8,13 @@ a write for room, a drain for the relay's word. Nothing waits in here, `now` is 
 from __future__ import annotations
 
 import errno
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from tty_server import input_queue
 from tty_server.drains import LONGEST_DRAIN, Drains
-from tty_server.fuse_requests import DONE, OPEN_OUT, POLL_OUT, POLL_SCHEDULE_NOTIFY, WRITE_OUT
+from tty_server.fuse_requests import DONE, OPEN_OUT, POLL_OUT, POLL_SCHEDULE_NOTIFY
 from tty_server.input_queue import InputQueue
 from tty_server.ioctl_numbers import (
     CLOCAL,
@@ -44,6 +43,7 @@ from tty_server.modem_lines import OUTPUTS, ModemLines
 from tty_server.output_queue import OutputQueue
 from tty_server.reads import Reads
 from tty_server.termios_settings import Settings
+from tty_server.writes import Writes
 
 _HUNG_UP = POLLIN | POLLOUT | POLLERR | POLLHUP | POLLRDNORM | POLLWRNORM
 _READABLE, _WRITABLE = POLLIN | POLLRDNORM, POLLOUT | POLLWRNORM
@@ -79,13 +79,6 @@ class Handle:
     hung_up: bool = False
 
 
-@dataclass(slots=True)
-class _Write:
-    unique: int
-    data: bytes
-    taken: int
-
-
 class Terminal:
     """The state of one port. Every method is called by the server's one thread."""
 
@@ -113,7 +106,7 @@ class Terminal:
         self._reads = Reads(
             kernel, self.received, now, lambda: self.settings.characters, self._read_by_application
         )
-        self._writes: deque[_Write] = deque()
+        self._writes = Writes(kernel, self.output)
         self._drains = Drains(lambda number: relay.tell(Kind.DRAIN, NUMBER.pack(number)))
         self._waits: dict[int, int] = {}
         """The requests that wait for a modem line to change, with the TIOCM bits (TIOCMIWAIT)."""
@@ -192,14 +185,12 @@ class Terminal:
             file.hung_up = True
         self.users = 0
         self._reads.hang_up()
-        for unique in (*(write.unique for write in self._writes), *self._drains.hang_up()):
-            self.kernel.fail(unique, errno.EIO)
-        for unique in self._waits:
+        self._writes.hang_up()
+        for unique in (*self._drains.hang_up(), *self._waits):
             self.kernel.fail(unique, errno.EIO)
         if self.breaking is not None:
             self.kernel.fail(self.breaking[0], errno.EIO)
         self.breaking = None
-        self._writes.clear()
         self._waits.clear()
         self.output.clear()
         self.wake(_HUNG_UP)
@@ -224,27 +215,13 @@ class Terminal:
         """Write: what there is no room for waits, or is for the application to write again."""
         if handle.hung_up:
             self.kernel.fail(unique, errno.EIO)
-            return
-        taken = 0 if self._writes else self.output.accept(data)
-        if taken == len(data) or (taken and nonblock):
-            self.kernel.answer(unique, WRITE_OUT.pack(taken, 0))
-        elif nonblock:
-            self.kernel.fail(unique, errno.EAGAIN)
         else:
-            self._writes.append(_Write(unique, data[taken:], taken))
+            self._writes.write(unique, data, nonblock=nonblock)
 
     def progress(self) -> None:
         """Send what can be sent, and act on what that makes possible."""
         self.output.pump()
-        while self._writes:
-            write = self._writes[0]
-            taken = self.output.accept(write.data)
-            write.taken += taken
-            write.data = write.data[taken:]
-            if write.data:
-                break
-            self._writes.popleft()
-            self.kernel.answer(write.unique, WRITE_OUT.pack(write.taken, 0))
+        self._writes.serve()
         if self.output.writable and not self._writes:
             self.wake(_WRITABLE)
         self._ask_for_drains()
@@ -394,15 +371,9 @@ class Terminal:
         """End a request that waits, because its caller got a signal."""
         if self._reads.interrupt(unique):
             return
-        for write in self._writes:
-            if write.unique == unique:
-                self._writes.remove(write)
-                if write.taken:
-                    self.kernel.answer(unique, WRITE_OUT.pack(write.taken, 0))
-                else:
-                    self.kernel.fail(unique, errno.EINTR)
-                self.progress()
-                return
+        if self._writes.interrupt(unique):
+            self.progress()
+            return
         drains = self._drains.interrupt(unique)
         breaking = self.breaking is not None and self.breaking[0] == unique
         if drains or breaking or self._waits.pop(unique, None) is not None:

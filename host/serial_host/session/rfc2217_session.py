@@ -5,7 +5,7 @@ time (a driver that is asked to change the line, a break) holds the rest up and 
 While the device is absent the connection stands, the client is told, and what it sets is kept for the device's return.
 """
 
-# ruff: noqa: D102  # the methods are documented where their type is: `session.Session`
+# ruff: noqa: D102  # the methods are documented where their types are: `session.Session`, `command_handler.CommandSession`
 
 from __future__ import annotations
 
@@ -23,40 +23,22 @@ from rfc2217 import (
     ComPortCommand,
     ComPortRefused,
     Connection,
-    Control,
     Data,
     DeviceState,
     Event,
     FlowControlResume,
     FlowControlSuspend,
-    LineState,
     LocalProtocolError,
-    NotifyLineState,
     NotifyModemState,
     PeerFailed,
-    Purge,
-    PurgeData,
     Role,
-    SetBaudRate,
-    SetControl,
-    SetDataSize,
-    SetLineStateMask,
-    SetModemStateMask,
-    SetParity,
-    SetStopSize,
     Signature,
-    TelnetCode,
     TelnetCommand,
 )
 from serial_host.com_port.port import DEVICE_BOUND, ComPort
 from serial_host.config import Address, PortConfig
-from serial_host.line import LineSettings, ModemLines
-from serial_host.session.com_port_commands import (
-    NOTIFIED_LINE_STATES,
-    LineCommand,
-    line_answer,
-    wanted_line,
-)
+from serial_host.line import ModemLines
+from serial_host.session.command_handler import CommandHandler
 from serial_host.session.controlled_port import ControlledPort, DriverHangsError
 from serial_host.session.line_watch import LineWatch
 from serial_host.session.reading import Hold
@@ -118,6 +100,7 @@ class Rfc2217Session(Session):
         self._present: ComPort | None = None
         self._port = ControlledPort(config.line, log, dtr=config.dtr, rts=config.rts)
         self._watched = LineWatch(self._port, self._may_notify, self._tell)
+        self._commands = CommandHandler(self, self._port, self._watched, log)
         self._announcement_due = False
         self._unsent = b""
         """Answers that wait until the client does not ask for silence any more."""
@@ -272,8 +255,8 @@ class Rfc2217Session(Session):
             self._connection.send(command)
             self._flush()
 
-    def _reply(self, answer: ComPortCommand) -> None:
-        """Answer a request; `_flush` follows when all that arrived with it is dealt with."""
+    def reply(self, answer: ComPortCommand) -> None:
+        # `_flush` follows when all that arrived with the request is dealt with.
         try:
             self._connection.send(answer)
         except LocalProtocolError as error:
@@ -336,7 +319,7 @@ class Rfc2217Session(Session):
         self._act()
 
     def _act_on(self, event: Event | _DevicePresent) -> Coroutine[None, None, None] | None:
-        """Act at once, or give what must be awaited before the next event is looked at."""
+        """Act at once, or return what must be awaited before the next event is acted on."""
         match event:
             case PeerFailed(reason):
                 self.close(f"it broke the protocol: {reason}")
@@ -344,36 +327,31 @@ class Rfc2217Session(Session):
                 if isinstance(event, ComPortAgreed):
                     self._announce(ModemLines())
                     self._refused_finally()
-            case SetBaudRate() | SetDataSize() | SetParity() | SetStopSize():
-                return self._line_command(event)
-            case SetControl():
-                return self._control(event)
-            case TelnetCommand(TelnetCode.BREAK):
-                return self._port.send_break()
             case _DevicePresent(port):
                 return self._restore(port)
-            case _:
-                self._act_at_once(event)
-        return None
-
-    def _act_at_once(self, event: Event) -> None:
-        match event:
             case Data(data):
                 self._write(data)
-            case ComPortAgreed():
-                self._follow_suspension()
-                self._announce(self._port.modem_lines())
-                self._watched.start()
-            case ComPortRefused():
-                self._follow_suspension()
-                self._watched.stop()
-                self._log.info(
-                    "client %s has no com port option: its bytes pass, its settings cannot", self.peer
-                )
+            case ComPortAgreed() | ComPortRefused():
+                self._follow_option(event)
             case FlowControlSuspend() | FlowControlResume():
                 self._follow_suspension()
-            case ComPortCommand():
-                self._answer(event)
+            case Signature():
+                self._sign(event)
+            case ComPortCommand() | TelnetCommand():
+                return self._commands.carry_out(event)
+        return None
+
+    def _follow_option(self, event: ComPortAgreed | ComPortRefused) -> None:
+        self._follow_suspension()
+        if isinstance(event, ComPortAgreed):
+            self._announce(self._port.modem_lines())
+            self._watched.start()
+        else:
+            self._watched.stop()
+            self._log.info(
+                "client %s does not support the com port option: its bytes pass, its settings cannot",
+                self.peer,
+            )
 
     def _follow_suspension(self) -> None:
         """Stop or go on reading from the device; switching the option off or on ends what the client asked for."""
@@ -384,84 +362,20 @@ class Rfc2217Session(Session):
             if self._announcement_due:
                 self._announce(self._port.modem_lines())
 
-    def _answer(self, command: ComPortCommand) -> None:
-        """Answer what needs neither the line nor its driver's patience."""
-        match command:
-            case Signature("") if self._state is not None:
-                self._reply(Signature(str(self._state)))
-            case Signature(""):
-                self._reply(Signature(f"serial_host/{serial_host.__version__}"))
-            case Signature(text):
-                self._log.info("client %s is %.80r", self.peer, text)
-            case SetModemStateMask(mask):
-                self._watched.modem_mask = mask
-                self._reply(command)
-            case SetLineStateMask(mask):
-                self._watched.line_mask = mask & NOTIFIED_LINE_STATES
-                self._watched.forget_errors()
-                self._reply(SetLineStateMask(self._watched.line_mask))
-            case NotifyModemState():
-                self._reply(NotifyModemState(self._watched.modem_state(self._port.modem_lines())))
-            case NotifyLineState():
-                self._reply(NotifyLineState(LineState(0)))
-            case PurgeData(what):
-                self._purge(what)
-                self._reply(command)
+    def _sign(self, command: Signature) -> None:
+        """Say who serves which port, or take note of who the client is."""
+        if command.text:
+            self._log.info("client %s is %.80r", self.peer, command.text)
+        elif self._state is not None:
+            self.reply(Signature(str(self._state)))
+        else:
+            self.reply(Signature(f"serial_host/{serial_host.__version__}"))
 
-    def _line_command(self, command: LineCommand) -> Coroutine[None, None, None] | None:
-        line = wanted_line(self._port.line, command)
-        if line == self._port.line:
-            self._reply(line_answer(line, command))
-            return None
-        return self._change_line(line, command)
+    def purged(self, *, to_device: int = 0, from_device: int = 0) -> None:
+        self._owner.purged(self, to_device=to_device, from_device=from_device)
 
-    async def _change_line(self, line: LineSettings, command: LineCommand) -> None:
-        try:
-            await self._port.set_line(line)
-        except DriverHangsError as error:
-            self._owner.port_failed(self, str(error))
-        self._log.debug("client %s set the line to %s", self.peer, self._port.line)
-        self._reply(line_answer(self._port.line, command))
-
-    def _control(self, command: SetControl) -> Coroutine[None, None, None] | None:
-        request = command.value.request
-        if request in (Control.REQUEST_FLOW, Control.REQUEST_INBOUND_FLOW):
-            return self._line_command(command)
-        if command.value is not request and not self._port.drained:
-            return self._control_drained(command)
-        self._control_now(command)
-        return None
-
-    async def _control_drained(self, command: SetControl) -> None:
-        await self._port.drain()
-        self._control_now(command)
-
-    def _control_now(self, command: SetControl) -> None:
-        match command.value:
-            case Control.BREAK_ON | Control.BREAK_OFF:
-                self._port.set_break(on=command.value is Control.BREAK_ON)
-            case Control.DTR_ON | Control.DTR_OFF:
-                self._port.set_dtr(on=command.value is Control.DTR_ON)
-            case Control.RTS_ON | Control.RTS_OFF:
-                self._port.set_rts(on=command.value is Control.RTS_ON)
-        self._reply(SetControl(self._control_state(command.value)))
-
-    def _control_state(self, value: Control) -> Control:
-        match value.request:
-            case Control.REQUEST_BREAK:
-                return Control.BREAK_ON if self._port.breaking else Control.BREAK_OFF
-            case Control.REQUEST_DTR:
-                return Control.DTR_ON if self._port.dtr else Control.DTR_OFF
-            case Control.REQUEST_RTS:
-                return Control.RTS_ON if self._port.rts else Control.RTS_OFF
-            case _:
-                return value
-
-    def _purge(self, what: Purge) -> None:
-        if what in (Purge.TRANSMIT, Purge.BOTH):
-            self._owner.purged(self, to_device=self._port.discard_unsent())
-        if what in (Purge.RECEIVE, Purge.BOTH):
-            self._owner.purged(self, from_device=self._port.discard_received())
+    def port_failed(self, reason: str) -> None:
+        self._owner.port_failed(self, reason)
 
     async def _restore(self, port: ComPort) -> None:
         """Apply the client's settings to a port that is there (again), then tell the client that it is there."""
@@ -469,7 +383,7 @@ class Rfc2217Session(Session):
             if port is not self._present or not await self._port.attach(port):
                 return
         except DriverHangsError as error:
-            self._owner.port_failed(self, str(error))
+            self.port_failed(str(error))
             return
         self._watched.forget_errors()
         self._state = self._signature(DeviceState.AVAILABLE)
