@@ -6,9 +6,6 @@ and dates that no wrong clock can miss: a pin is trusted until somebody removes 
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from serial_tls.errors import IdentityError
 from serial_tls.fingerprints import PREFIX
+from serial_tls.private_file import write_private
 
 _BEGIN = datetime(2000, 1, 1, tzinfo=UTC)
 _END = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -133,18 +131,7 @@ def save_identity(identity: Identity, path: Path) -> None:
     )
     pem += b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in identity.chain)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(pem)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
-            raise
+        write_private(path, pem)
     except OSError as error:
         raise IdentityError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -7,11 +7,8 @@ trusted.json    fingerprints of clients
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import socket
-import tempfile
 from pathlib import Path
 
 from serial_tls.errors import IdentityError
@@ -23,6 +20,7 @@ from serial_tls.identity import (
     own_identity,
     save_identity,
 )
+from serial_tls.private_file import write_private
 
 _IDENTITY = "identity.pem"
 _NEXT = "next.pem"
@@ -90,18 +88,7 @@ class Kept:
             raise IdentityError(f"at most {MOST_TRUSTED} clients can be trusted: remove others first")
         path = self._folder / _TRUSTED
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=self._folder, prefix=f".{_TRUSTED}-")
-            try:
-                with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                    json.dump(sorted(fingerprints), file, indent=1)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(temporary).replace(path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    Path(temporary).unlink()
-                raise
+            write_private(path, json.dumps(sorted(fingerprints), indent=1).encode("ascii"))
         except OSError as error:
             raise IdentityError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
+from serial_host.plumbing.forwarding import Forwarding
 from serial_tls.errors import TlsError
 
 if TYPE_CHECKING:
@@ -114,34 +115,22 @@ class TlsTransport(asyncio.Transport):
         self._transport.abort()
 
 
-class Secured(asyncio.BufferedProtocol):
+class Secured(Forwarding):
     """What the connection's transport calls; `session` is called in turn."""
 
     def __init__(self, session: asyncio.BufferedProtocol, tls: Session) -> None:
-        self._session = session
+        super().__init__(session)
         self._tls = tls
         self._buffer = memoryview(bytearray(_READ_SIZE))
         self._transport: TlsTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = TlsTransport(cast("asyncio.Transport", transport), self._tls)
-        self._transport.set_protocol(self._session)
-        self._session.connection_made(self._transport)
+        self._transport.set_protocol(self._behind)
+        self._behind.connection_made(self._transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # the name is the base class's
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         self._transport.received(self._buffer[:nbytes])
-
-    def pause_writing(self) -> None:
-        self._session.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._session.resume_writing()
-
-    def eof_received(self) -> bool | None:
-        return self._session.eof_received()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._session.connection_lost(exc)

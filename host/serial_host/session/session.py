@@ -15,6 +15,7 @@ from typing import Protocol, cast
 
 from serial_host.com_port.port import DEVICE_BOUND, READ_SIZE, ComPort
 from serial_host.config import Address
+from serial_host.plumbing.forwarding import Forwarding
 from serial_host.plumbing.tcp_options import answers, is_dead, never_sent, reset_on_close
 from serial_host.session.reading import Hold, Reading
 from serial_tls.records import looks_like_client_hello
@@ -93,7 +94,7 @@ class _Client:
                 self._session.buffer_updated(first.size)
 
 
-class _FirstRead(asyncio.BufferedProtocol):
+class _FirstRead(Forwarding):
     """Receives in the place of a session until the session is read for the first time.
 
     uvloop, and asyncio's transports of some CPython releases (3.11.2, Debian 12's, is one), begin to read after
@@ -101,29 +102,17 @@ class _FirstRead(asyncio.BufferedProtocol):
     """
 
     def __init__(self, session: Session, transport: asyncio.Transport) -> None:
-        self._session = session
+        super().__init__(session)
         self._transport = transport
         self.size = 0
         """Bytes that wait in the session's buffer."""
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._session.get_buffer(sizehint)
+        return memoryview(self._behind.get_buffer(sizehint))
 
     def buffer_updated(self, nbytes: int) -> None:
         self.size = nbytes
         self._transport.pause_reading()
-
-    def pause_writing(self) -> None:
-        self._session.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._session.resume_writing()
-
-    def eof_received(self) -> bool | None:
-        return self._session.eof_received()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._session.connection_lost(exc)
 
 
 class Session(asyncio.BufferedProtocol):
