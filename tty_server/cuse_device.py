@@ -7,6 +7,7 @@ The device exists while the descriptor of /dev/cuse is open (fs/fuse/cuse.c). It
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from tty_server.fuse_requests import Opcode
 from tty_server.ioctls import TABLE, Call, Refused
 from tty_server.messages import MAJOR
 from tty_server.terminal import RelaySide, Terminal
+
+log = logging.getLogger(__name__)
 
 CUSE = "/dev/cuse"
 _CAP_SYS_ADMIN = 1 << 21
@@ -115,7 +118,7 @@ class CuseDevice:
     # From the kernel.
 
     def readable(self) -> None:
-        """Read one request and act on it."""
+        """Read one request and act on it; a fault of this program fails the request, and not the other ports."""
         try:
             length = os.readv(self._cuse, [self._buffer])
         except OSError as error:
@@ -126,6 +129,13 @@ class CuseDevice:
         _length, opcode, unique, _node, _user, _group, process, *_rest = fuse.IN_HEADER.unpack_from(
             self._buffer
         )
+        try:
+            self._act_on(opcode, unique, process, length)
+        except Exception:
+            log.exception("%s: the request %d fails", self.name, opcode)
+            self.fail(unique, errno.EIO)
+
+    def _act_on(self, opcode: int, unique: int, process: int, length: int) -> None:
         terminal = self.terminal
         match opcode:
             case Opcode.IOCTL:

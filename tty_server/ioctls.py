@@ -207,11 +207,6 @@ def _rs485(_call: Call) -> Answer:
 
 
 _NOTHING = bytes(4)
-_HAS_INPUT = {size: _INT.pack(size) for size in range(8193)}
-
-
-def _readable_bytes(call: Call) -> Answer:
-    return _HAS_INPUT[call.terminal.received.available]
 
 
 def _keep_window_size(call: Call) -> Answer:
@@ -220,7 +215,7 @@ def _keep_window_size(call: Call) -> Answer:
 
 
 TABLE: dict[int, Ioctl] = {
-    numbers.FIONREAD: Ioctl(0, 4, _readable_bytes),
+    numbers.FIONREAD: Ioctl(0, 4, lambda call: _INT.pack(call.terminal.received.available)),
     numbers.TIOCMGET: Ioctl(0, 4, lambda call: _UINT.pack(call.terminal.lines.state)),
     numbers.TCGETS: Ioctl(0, TERMIOS_SIZE, _getter(Settings.termios)),
     numbers.TCGETS2: Ioctl(0, TERMIOS2_SIZE, _getter(Settings.termios2)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import select
 import socket
+import struct
 import time
 from collections.abc import Callable
 
@@ -46,17 +47,13 @@ class _Port:
     def from_relay(self) -> None:
         try:
             messages = self.link.messages()
-        except MessageError as error:
-            log.warning("the relay sends %s, so its port is hung up", error)
+            for kind, rest in messages or ():
+                self._act_on(kind, rest)
+        except (MessageError, struct.error, IndexError) as error:
+            log.warning("%s: the relay sends %s, so the port is hung up", self.device.name, error)
             messages = None
         if messages is None:
             self._server.hang_up(self)
-            return
-        for kind, rest in messages:
-            try:
-                self._act_on(kind, rest)
-            except (ValueError, IndexError) as error:  # a relay of another version
-                log.warning("the message %d of %r is ignored: %s", kind, rest, error)
 
     def _act_on(self, kind: int, rest: bytes) -> None:
         terminal = self.device.terminal
@@ -76,7 +73,7 @@ class _Port:
             case Kind.FORCED:
                 terminal.force(Line.unpack(rest))
             case _:
-                raise ValueError("it is not known")
+                raise MessageError(f"a message of the unknown kind {kind}")
 
     def to_relay(self) -> None:
         self.link.writable()

@@ -38,6 +38,7 @@ from tty_server.messages import (
     ErrorCounts,
     Kind,
     Line,
+    MessageError,
 )
 from tty_server.modem_lines import OUTPUTS, ModemLines
 from tty_server.output_queue import OutputQueue
@@ -273,8 +274,14 @@ class Terminal:
     # From the relay.
 
     def device_data(self, data: bytes) -> None:
-        """Take bytes of the device; those that come while nobody has the port open, or in a purge, are dropped."""
+        """Take bytes of the device; those that come while nobody has the port open, or in a purge, are dropped.
+
+        Raises:
+            MessageError: the relay was not granted so many.
+        """
         self._come += len(data)
+        if self._come > self._granted:
+            raise MessageError(f"{self._come - self._granted} bytes more than it may")
         self.lines.received += len(data)
         if not self.users or self._purges != self._purges_answered:
             if self.users:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 
@@ -22,10 +23,9 @@ def port(server: ServerProcess) -> RelayEnd:
     return server.add_port()
 
 
-@pytest.fixture
-def serving(port: RelayEnd) -> Iterator[RelayEnd]:
-    """A port whose relay end takes what comes in a thread, and sends it back."""
-    port.echo = True
+@contextlib.contextmanager
+def served(port: RelayEnd) -> Iterator[RelayEnd]:
+    """Take what comes in a thread."""
     over = threading.Event()
 
     def serve() -> None:
@@ -37,3 +37,25 @@ def serving(port: RelayEnd) -> Iterator[RelayEnd]:
     yield port
     over.set()
     thread.join()
+
+
+@pytest.fixture
+def serving(port: RelayEnd) -> Iterator[RelayEnd]:
+    """A port whose relay end takes what comes in a thread, and sends it back."""
+    port.echo = True
+    with served(port):
+        yield port
+
+
+@pytest.fixture
+def plugged(serving: RelayEnd) -> RelayEnd:
+    """The same with a loopback plug: the modem lines come back too."""
+    serving.plugged = True
+    return serving
+
+
+@pytest.fixture
+def answering(port: RelayEnd) -> Iterator[RelayEnd]:
+    """A port whose relay end takes what comes in a thread, and answers what the test's `device` says."""
+    with served(port):
+        yield port

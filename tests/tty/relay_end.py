@@ -6,24 +6,37 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.system.processes import PATIENCE, ROOT, wait_for
 from tty_server.messages import (
+    CD,
+    CTS,
+    DSR,
+    DTR,
     MAJOR,
     MINOR,
     NO_MINOR,
     NUMBER,
     OPENED,
     PURGE,
+    RECEIVED,
+    RTS,
+    TOTAL,
     Decoder,
     Kind,
     Line,
     data_messages,
     message,
 )
+
+
+def looped(outputs: int) -> int:
+    """Return the inputs of a port with a loopback plug."""
+    return (CTS if outputs & RTS else 0) | (DSR | CD if outputs & DTR else 0)
 
 
 class ServerProcess:
@@ -65,12 +78,22 @@ class ServerProcess:
 
 
 class RelayEnd:
-    """One port's socket. With `echo` on, what the application writes comes back, as from a loopback plug."""
+    """One port's socket, with a device behind it.
+
+    With `echo` on, what the application writes comes back. With `plugged` on, its modem lines do too, as through a loopback
+    plug: RTS as CTS, DTR as DSR and CD. A `device` is handed what the application writes, and returns its answer.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._socket.settimeout(0.01)
         self._decoder = Decoder()
+        self._granted = 0
+        self._sent = 0
+        self._unsent = bytearray()
+        """Bytes of the device that the server has not granted."""
+        self._held = False
+        self._sending = threading.Lock()
         self.node: Path | None = None
         self.minor = NO_MINOR
         self.failed = ""
@@ -86,6 +109,8 @@ class RelayEnd:
         self.answer_drains = True
         self.ended = False
         self.echo = False
+        self.plugged = False
+        self.device: Callable[[bytes], bytes] | None = None
 
     @property
     def line(self) -> Line:
@@ -93,9 +118,26 @@ class RelayEnd:
         return self.lines[-1] if self.lines else Line()
 
     def send(self, kind: Kind, rest: bytes) -> None:
-        self._socket.sendall(message(kind, rest))
+        with self._sending:
+            self._socket.sendall(message(kind, rest))
 
     def send_data(self, data: bytes) -> None:
+        """Send bytes of the device as far as the server has granted, and the others when it grants them.
+
+        Meanwhile the application's bytes are held, so that a device with an echo takes no more than is read from it.
+        """
+        with self._sending:
+            self._unsent += data
+            if ready := bytes(self._unsent[: self._granted - self._sent]):
+                del self._unsent[: len(ready)]
+                self._sent += len(ready)
+                self._socket.sendall(data_messages(ready))
+            if self._held is not bool(self._unsent):
+                self._held = not self._held
+                self._socket.sendall(message(Kind.HOLD, bytes([self._held])))
+
+    def send_ungranted(self, data: bytes) -> None:
+        """Send bytes of the device without being granted, as no relay may."""
         self._socket.sendall(data_messages(data))
 
     def look(self) -> None:
@@ -118,21 +160,37 @@ class RelayEnd:
                 assert self.node.stat().st_rdev == os.makedev(MAJOR, self.minor)
             case Kind.FAILED:
                 self.failed = rest.decode()
-            case Kind.DATA:
-                self.data += rest
-                if self.echo:
-                    self.send_data(rest)
             case Kind.OPEN:
                 self.opened, self.read_by_application = OPENED.unpack(rest)
             case Kind.LINE:
                 self.lines.append(Line.unpack(rest))
-            case Kind.OUTPUTS:
-                self.outputs = rest[0]
             case Kind.BREAK:
                 self.breaks.append(bool(rest[0]))
+            case _:
+                self._answer(kind, rest)
+
+    def _answer(self, kind: int, rest: bytes) -> None:
+        """Act on a message that the device or the relay answers."""
+        match kind:
+            case Kind.DATA:
+                self.data += rest
+                if self.echo:
+                    self.send_data(rest)
+                if self.device is not None:
+                    self.send_data(self.device(rest))
+            case Kind.GRANT:
+                (self._granted,) = TOTAL.unpack(rest)
+                self.send_data(b"")
+            case Kind.OUTPUTS:
+                self.outputs = rest[0]
+                if self.plugged:
+                    self.send(Kind.INPUTS, bytes([looped(self.outputs)]))
             case Kind.PURGE:
                 what, number = PURGE.unpack(rest)
                 self.purges.append(what)
+                if what & RECEIVED:
+                    self._unsent.clear()
+                    self.send_data(b"")
                 self.send(Kind.PURGED, NUMBER.pack(number))
             case Kind.DRAIN:
                 self.drains.append(NUMBER.unpack(rest)[0])

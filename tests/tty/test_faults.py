@@ -185,3 +185,23 @@ def test_an_application_that_is_killed_leaves_no_lock(serving: RelayEnd) -> None
         assert os.read(fd, 4) == b"free"
     finally:
         os.close(fd)
+
+
+def test_a_relay_that_sends_nonsense_loses_its_own_port_alone(server: ServerProcess) -> None:
+    ports: dict[str, Callable[[RelayEnd], None]] = {
+        "more bytes than were granted": lambda port: port.send_ungranted(bytes(20_000)),
+        "a line that is none": lambda port: port.send(Kind.FORCED, bytes(3)),
+        "a number that is none": lambda port: port.send(Kind.DRAINED, b""),
+        "a kind that is none": lambda port: port.send(Kind.OPEN, b""),
+    }
+    other = server.add_port()
+    for nonsense in ports.values():
+        port = server.add_port()
+        fd = open_port(port)
+        nonsense(port)
+        port.wait(lambda port=port: port.ended, "the end of the port")  # type: ignore[misc]
+        os.close(fd)
+    fd = open_port(other)
+    os.write(fd, b"still")
+    other.wait(lambda: other.data == b"still", "the bytes of the other port")
+    os.close(fd)
