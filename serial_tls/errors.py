@@ -23,6 +23,8 @@ class Reason(Enum):
     NOT_TLS = auto()
     CLOSED = auto()
     """The peer closed the connection in the handshake."""
+    SILENT = auto()
+    """A client has sent nothing at all."""
     TIMED_OUT = auto()
     BROKEN = auto()
     """The bytes are no valid TLS, or were changed on their way."""

@@ -15,11 +15,17 @@ if TYPE_CHECKING:  # who only knows the name needs no OpenSSL
 TIMEOUT = 5.0
 """Seconds for a whole handshake."""
 
+SILENCE = 2.0
+"""Seconds for a client's first byte. A client of TLS speaks first (RFC 8446, section 2); a raw client may wait for ever."""
+
 _LAST_WORDS = 1.0
 """Seconds, at most, that a peer has to read why it was refused."""
 
 _NOT_WITHOUT_TLS = b"\x15\x03\x03\0\2\2\x46"
 """The alert `protocol_version`, which tells a peer of ours that sent no TLS what is missing (`looks_like_alert`)."""
+
+_PLAIN = frozenset({Reason.NOT_TLS, Reason.SILENT})
+"""The failures of a peer that does not speak TLS, as far as can be known."""
 
 _SIZE = 4096
 """Bytes read at once."""
@@ -35,19 +41,26 @@ async def shake_hands(connection: socket.socket, session: Session) -> None:
         OSError: the connection failed.
     """
     loop = asyncio.get_running_loop()
+    end = loop.time() + TIMEOUT
+    first_byte = end if session.speaks_first else min(end, loop.time() + SILENCE)
+    heard = False
     try:
-        async with asyncio.timeout(TIMEOUT):
-            while not session.shake_hands():
+        try:
+            async with asyncio.timeout_at(first_byte) as limit:
+                while not session.shake_hands():
+                    await _send(loop, connection, session)
+                    if data := await loop.sock_recv(connection, _SIZE):
+                        session.receive(data)
+                    else:
+                        session.refuse(Reason.CLOSED)
+                    heard = True
+                    limit.reschedule(end)
                 await _send(loop, connection, session)
-                if data := await loop.sock_recv(connection, _SIZE):
-                    session.receive(data)
-                else:
-                    session.refuse(Reason.CLOSED)
-            await _send(loop, connection, session)
-    except TimeoutError:
-        raise TlsError(Reason.TIMED_OUT, "", session.peer_fingerprint) from None
+        except TimeoutError:
+            reason = Reason.TIMED_OUT if heard or session.speaks_first else Reason.SILENT
+            raise TlsError(reason, "", session.peer_fingerprint) from None
     except TlsError as error:
-        words = session.output() or (_NOT_WITHOUT_TLS if error.reason is Reason.NOT_TLS else b"")
+        words = session.output() or (_NOT_WITHOUT_TLS if error.reason in _PLAIN else b"")
         with contextlib.suppress(OSError, TimeoutError):
             await say_last_words(connection, words)
         raise

@@ -38,7 +38,8 @@ class Session:
     """One connection; `Endpoint.session` makes it."""
 
     def __init__(self, context: SSL.Context, role: Role, server_name: str | None) -> None:
-        self._role = role
+        self.speaks_first = role is Role.CLIENT
+        """Whether this end sends the first message of the handshake."""
         self._connection = SSL.Connection(context, None)
         self._connection.set_app_data(self)
         if role is Role.CLIENT:
@@ -73,7 +74,7 @@ class Session:
         """
         if not self._began:
             self._began = True
-            kinds = (_HANDSHAKE, _ALERT) if self._role is Role.CLIENT else (_HANDSHAKE,)
+            kinds = (_HANDSHAKE, _ALERT) if self.speaks_first else (_HANDSHAKE,)
             if data[0] not in kinds:
                 raise TlsError(Reason.NOT_TLS, bytes(data[:100]).decode("ascii", "backslashreplace"))
         self._count_records(data)

@@ -256,7 +256,7 @@ def test_a_port_without_tls_before_a_host_with_tls_is_found(
     relay.wait_for_status(NAME, state="retrying")
     diagnosis = Diagnosis(relay)
     assert diagnosis.failed == ["TLS"]
-    assert "this port uses TLS there: set `tls`" in diagnosis["TLS"]["found"]
+    assert "uses TLS for this port: set `tls`" in diagnosis["TLS"]["found"]
 
 
 def test_a_probe_shows_no_identity_where_the_module_has_none(

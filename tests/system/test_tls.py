@@ -175,15 +175,22 @@ def test_a_plain_module_is_refused_and_both_say_so(
     relay.wait_for_link(NAME)
     application = open_port(relay.link(NAME))
 
-    def told() -> bool:
+    def host_told() -> bool:
         application.write(b"x")  # each connection is refused at its first byte
-        return "this port uses TLS there: set `tls`" in relay.status(NAME).get("lastError", {}).get(
-            "message", ""
-        )
+        return "it does not speak TLS: set tls in the module's desired properties" in host.program.log
 
-    relay.wait(told, "the module's words")
-    assert "it does not speak TLS: set tls in the module's desired properties" in host.program.log
+    wait_for(host_told, "the host's words")
+    assert "uses TLS for this port: set `tls`" in last_error(relay, "uses TLS")
     assert host.status["ports"][0]["bytes_to_device"] == 0
+
+
+def test_a_plain_module_without_anything_to_say_is_refused_and_told_why(
+    start_secured_host: StartSecuredHost, start_relay: StartRelay
+) -> None:
+    host = start_secured_host()
+    relay = start_relay({NAME: {"tcpPort": host.port}})
+    assert "uses TLS for this port: set `tls`" in last_error(relay, "uses TLS")
+    host.program.wait_for_log("it sent nothing for 2 s, as a client without TLS does: set tls")
 
 
 @pytest.mark.parametrize("protocol", ["raw", "rfc2217"])

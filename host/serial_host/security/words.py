@@ -5,7 +5,7 @@ from __future__ import annotations
 from serial_host.plumbing.commands import PROGRAM
 from serial_host.plumbing.text import printable
 from serial_tls.errors import Reason, TlsError
-from serial_tls.handshake import TIMEOUT
+from serial_tls.handshake import SILENCE, TIMEOUT
 
 _SHOWN = 120
 """Characters of what a client shows in a message."""
@@ -33,6 +33,11 @@ def in_words(error: TlsError, own_fingerprint: str) -> str:  # noqa: C901, PLR09
             return "it does not speak TLS: set tls in the module's desired properties, or tls = false for this port"
         case Reason.CLOSED:
             return "it closed the connection in the TLS handshake; its own log or lastError says why"
+        case Reason.SILENT:
+            return (
+                f"it sent nothing for {SILENCE:g} s, as a client without TLS does: set tls in the module's desired"
+                " properties, or tls = false for this port"
+            )
         case Reason.TIMED_OUT:
             return (
                 f"it did not finish the TLS handshake within {TIMEOUT:g} s: does it use TLS? If not, set tls in the"

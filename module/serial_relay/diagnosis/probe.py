@@ -161,7 +161,7 @@ def _judge_rfc2217(said: bytes, address: str) -> None:
     if said and not said.startswith(TELNET_NEGOTIATION):
         # No telnet byte is sent to a server that would pass it on to its device.
         what = f"{address} sends other bytes than telnet negotiation: it is a raw server"
-        raise RemoteError(ErrorCode.PROTOCOL, what).with_last_words(said)
+        raise RemoteError(ErrorCode.PROTOCOL, what).with_last_words(said, address)
 
 
 async def _negotiate(

@@ -22,10 +22,10 @@ class RemoteError(Exception):
         super().__init__(message)
         self.code = code
 
-    def with_last_words(self, data: bytes) -> RemoteError:
+    def with_last_words(self, data: bytes, address: str) -> RemoteError:
         """Return the error with what the server sent before it closed the connection at once; b"" changes nothing."""
         if looks_like_alert(data):
-            what = f"{self}; this port uses TLS there: set `tls` in the desired properties"
+            what = f"{address} uses TLS for this port: set `tls` in the desired properties"
             return RemoteError(ErrorCode.TLS, what)
         text = data.decode("utf-8", "replace").strip()
         if not text:

@@ -4,7 +4,8 @@ The first bytes of a connection wait for a moment before they go to the applicat
 use says so in a line of text and closes the connection at once (ser2net: "Port already in use"). The application gets
 nothing of a connection that ends in that moment: it would take the text for bytes of its device, while a server that
 has the device does not close the connection at once. The text becomes part of the error instead. Bytes that are no
-text, as those of most protocols of devices, are nobody's last words and do not wait; but an alert of TLS is.
+text, as those of most protocols of devices, are nobody's last words and do not wait; but an alert of TLS is, also later:
+a server with TLS waits some seconds for the first message of a client before it gives up.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ class RawRemote:
             else TcpStream(loop, connection, address, self)
         )
         self._first_bytes = b""
-        self._timer = loop.call_later(_FIRST_BYTES_EXPECTED, self._deliver_first_bytes)
+        self._text_expected = True
+        """Whether a server's last words in text may still come."""
+        self._timer = loop.call_later(_FIRST_BYTES_EXPECTED, self._expect_no_text)
         self.address = address
         self.write = self._stream.write
         self.pause_reading = self._stream.pause_reading
@@ -80,19 +83,23 @@ class RawRemote:
             self._timer.cancel()
             self._timer = self._loop.call_later(_FIRST_BYTES_WAIT, self._deliver_first_bytes)
         self._first_bytes += data
-        no_last_words = _NO_TEXT.search(data) and not looks_like_alert(self._first_bytes)
-        if len(self._first_bytes) > _FIRST_BYTES_LIMIT or no_last_words:
+        text = self._text_expected and not _NO_TEXT.search(data)
+        may_be_last_words = text or looks_like_alert(self._first_bytes)
+        if len(self._first_bytes) > _FIRST_BYTES_LIMIT or not may_be_last_words:
             self._deliver_first_bytes()
 
     def remote_lost(self, error: RemoteError) -> None:
         """See `RemoteEvents`."""
         self._timer.cancel()
-        self._events.remote_lost(error.with_last_words(self._first_bytes))
+        self._events.remote_lost(error.with_last_words(self._first_bytes, self.address))
 
     def application_opened(self) -> None:
         """See `Remote`."""
         if self._first_bytes:
             self._deliver_first_bytes()
+
+    def _expect_no_text(self) -> None:
+        self._text_expected = False
 
     def _deliver_first_bytes(self) -> None:
         self._timer.cancel()

@@ -242,7 +242,9 @@ class Rfc2217Remote:
 
     def remote_lost(self, error: RemoteError) -> None:
         """See `RemoteEvents`."""
-        self._end(error if self.ready.done() else error.with_last_words(self._device_data.early))
+        self._end(
+            error if self.ready.done() else error.with_last_words(self._device_data.early, self.address)
+        )
 
     # What the host said.
 
@@ -376,7 +378,7 @@ class Rfc2217Remote:
         return RemoteError(
             ErrorCode.PROTOCOL,
             f"{self.address} {what}: is it an RFC 2217 server? If it carries bytes only, set `protocol` to `raw`",
-        ).with_last_words(self._device_data.early)
+        ).with_last_words(self._device_data.early, self.address)
 
     def _beat(self) -> None:
         """Ask for the baud rate, which every access server answers, and judge the silence after it."""

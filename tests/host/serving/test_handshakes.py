@@ -104,15 +104,30 @@ def test_handshakes_that_fail_cost_a_served_client_nothing(
         assert running.status()["connects"] == 1
 
 
-def test_a_client_that_says_nothing_is_cut_after_a_time(
-    tcp_port: int, security: Security, monkeypatch: pytest.MonkeyPatch
+def test_a_client_that_says_nothing_is_told_what_is_missing(
+    tcp_port: int, security: Security, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(handshake, "TIMEOUT", 0.3)
+    monkeypatch.setattr(handshake, "SILENCE", 0.3)  # what is said has the constant
     with server(tcp_port, security) as running:
         running.wait_listening()
         with silent(tcp_port) as client:
+            assert client.recv(100) == b"\x15\x03\x03\0\2\2\x46"
+            assert client.recv(100) == b""
+        until(lambda: running.status()["refused"] == 1)
+    assert "it sent nothing for 2 s, as a client without TLS does: set tls" in caplog.text
+
+
+def test_a_client_that_begins_and_says_no_more_is_cut_after_a_time(
+    tcp_port: int, security: Security, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(handshake, "TIMEOUT", 2.0)
+    with server(tcp_port, security) as running:
+        running.wait_listening()
+        with silent(tcp_port) as client:
+            client.sendall(b"\x16\x03\x01")
             assert is_over(client)
         until(lambda: running.status()["refused"] == 1)
+    assert "it did not finish the TLS handshake within" in caplog.text
 
 
 def test_one_address_has_so_many_handshakes_and_others_have_theirs(

@@ -185,6 +185,37 @@ async def test_the_first_bytes_of_a_device_are_delivered_after_a_moment_and_the_
         assert remote.close() == Losses()
 
 
+async def test_a_server_with_tls_that_waited_for_a_client_hello_is_understood(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("serial_relay.remote.raw._FIRST_BYTES_EXPECTED", 0.01)
+    async with serving() as server:
+        relay = Relay()
+        remote = await opened(server.port, relay)
+        client = await server.clients.get()
+        await until(lambda: not remote._text_expected)
+        client.sendall(b"\x15\x03\x03\0\2\2\x46")
+        client.close()
+        await until(lambda: relay.lost)
+        assert relay.lost[0].code is ErrorCode.TLS
+        assert "uses TLS for this port: set `tls` in the desired properties" in str(relay.lost[0])
+        assert relay.data == b""
+        assert remote.close() == Losses(from_device=7)
+
+
+async def test_text_that_comes_later_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serial_relay.remote.raw._FIRST_BYTES_EXPECTED", 0.01)
+    monkeypatch.setattr("serial_relay.remote.raw._FIRST_BYTES_WAIT", 3600)
+    async with serving() as server:
+        relay = Relay()
+        remote = await opened(server.port, relay)
+        client = await server.clients.get()
+        await until(lambda: not remote._text_expected)
+        client.sendall(b"12.5 kg")
+        await until(lambda: relay.data == b"12.5 kg")
+        remote.close()
+
+
 @pytest.mark.parametrize(
     "answer", [b"\x01\x03\x02\x00\x2a\x38\x5b", b"OK\x00", b"\xff", b"\x02weight 12.5\x03"]
 )
