@@ -30,7 +30,15 @@ from rfc2217.com_port_values import Control, LineState, ModemState, Parity, Purg
 from rfc2217.connection import ComPortAgreed, ComPortRefused, Connection, Event, PeerFailed
 from rfc2217.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from rfc2217.signature import AccessServerSignature, DeviceState
-from rfc2217.telnet import Data, Negotiation, Option, Subnegotiation, TelnetCode, TelnetCommand
+from rfc2217.telnet import (
+    Data,
+    Negotiation,
+    Option,
+    Subnegotiation,
+    TelnetCode,
+    TelnetCommand,
+    encode_data,
+)
 
 __all__ = [
     "COMMANDS",
@@ -72,4 +80,5 @@ __all__ = [
     "TelnetCode",
     "TelnetCommand",
     "UnrecognizedCommand",
+    "encode_data",
 ]

@@ -36,7 +36,6 @@ from rfc2217.com_port_option import (
 from rfc2217.errors import LocalProtocolError, RemoteProtocolError
 from rfc2217.negotiation import Negotiator, Side, State
 from rfc2217.telnet import (
-    IAC,
     Data,
     Decoder,
     Item,
@@ -134,11 +133,17 @@ class Connection:
         """The items of the chunk that is being decoded."""
         self._negotiator = Negotiator(_WELCOME)
         self._output: list[bytes] = []
-        self._queued = 0
+        self.queued = 0
+        """The number of bytes that `data_to_send` would return.
+
+        A peer makes it grow by requests and negotiations, which are answered. Bound it: read no more from a peer that
+        does not take its answers, or close the connection.
+        """
         self._awaited: list[ComPortCommand] = []
         self._unanswered: list[ComPortCommand] = []
         self._agreed: bool | None = None
-        self._suspended = False
+        self.suspended = False
+        """True while the peer wants neither data nor commands (FLOWCONTROL-SUSPEND); hold both back then."""
         self._started = False
         self._speaks_telnet = False
         self._failed = False
@@ -149,11 +154,6 @@ class Connection:
         return self._agreed
 
     @property
-    def suspended(self) -> bool:
-        """True while the peer wants neither data nor commands (FLOWCONTROL-SUSPEND); hold both back then."""
-        return self._suspended
-
-    @property
     def awaited(self) -> tuple[ComPortCommand, ...]:
         """The requests that were sent and are not answered yet, oldest first."""
         return tuple(self._awaited)
@@ -162,15 +162,6 @@ class Connection:
     def unanswered(self) -> tuple[ComPortCommand, ...]:
         """The requests that were received and to which `send` owes the answer, oldest first."""
         return tuple(self._unanswered)
-
-    @property
-    def queued(self) -> int:
-        """The number of bytes that `data_to_send` would return.
-
-        A peer makes it grow by requests and negotiations, which are answered. Bound it: read no more from a peer that
-        does not take its answers, or close the connection.
-        """
-        return self._queued
 
     def start(self) -> None:
         """Queue the opening negotiation. Next: `data_to_send`, then `receive_data` until `ComPortAgreed` comes.
@@ -183,18 +174,15 @@ class Connection:
         self._started = True
         self._offer(_OFFERS[self.role])
 
-    def is_plain(self, data: bytes) -> bool:
-        """Return True if `data`, which has just arrived, is data of the serial line as it stands.
+    def take_data(self, data: bytes) -> bytes | None:
+        """Return the bytes of the serial line in `data`, which has just arrived, if it has nothing else.
 
-        Most of what arrives is. It need not go through `receive_data`.
+        Most of what arrives is so, and this is the short way for it. Otherwise it returns None and leaves `data` to
+        `receive_data`.
         """
-        return (
-            IAC not in data
-            and not self._decoder.incomplete
-            and not self._chunks
-            and self._items is None
-            and not self._failed
-        )
+        if self._chunks or self._items is not None or self._failed:
+            return None
+        return self._decoder.take_data(data)
 
     def receive_data(self, data: bytes) -> Iterator[Event]:
         """Take what arrived, and return an iterator that decodes it event by event.
@@ -214,7 +202,7 @@ class Connection:
         """Queue bytes for the other end's serial line. Next: `data_to_send`.
 
         What is queued stays in order, so send the settings before the data that needs them. Hold data back while the
-        connection is `suspended`.
+        connection is `suspended`. While nothing is `queued`, a caller may also write `encode_data(data)` itself.
         """
         self._queue(encode_data(data))
 
@@ -253,7 +241,7 @@ class Connection:
 
     def data_to_send(self) -> bytes:
         """Return what is queued for the socket, and remove it from the queue; b"" if there is nothing."""
-        self._queued = 0
+        self.queued = 0
         if len(self._output) == 1:
             return self._output.pop()
         data = b"".join(self._output)
@@ -312,7 +300,7 @@ class Connection:
         self._agreed = agreed
         self._awaited.clear()
         self._unanswered.clear()
-        self._suspended = False
+        self.suspended = False
         return ComPortAgreed() if agreed else ComPortRefused()
 
     def _note(self, command: ComPortCommand | UnrecognizedCommand) -> None:
@@ -320,9 +308,9 @@ class Connection:
             case UnrecognizedCommand():
                 pass
             case FlowControlSuspend():
-                self._suspended = True
+                self.suspended = True
             case FlowControlResume():
-                self._suspended = False
+                self.suspended = False
             case _ if not _is_request(command, self.role.peer):
                 _take(self._awaited, command)
             case _:
@@ -339,7 +327,7 @@ class Connection:
 
     def _queue(self, data: bytes) -> None:
         self._output.append(data)
-        self._queued += len(data)
+        self.queued += len(data)
 
 
 def _failing(items: Iterator[Item] | None, reason: str) -> Iterator[Item]:

@@ -98,9 +98,16 @@ def encode_data(data: bytes) -> bytes:
     """Return data with IAC escaped. Without an IAC in it, `data` itself is returned."""
     if IAC not in data:
         return data
+    if _is_run(data):
+        return data + data
     if _LONG_RUN not in data:
         return data.replace(IAC, ESCAPED_IAC)
     return _ESCAPED_LONG_RUN.join([part.replace(IAC, ESCAPED_IAC) for part in data.split(_LONG_RUN)])
+
+
+def _is_run(data: bytes) -> bool:
+    """Return True for nothing but IAC, as whole chunks of erased memory are: to compare is far faster than to replace."""
+    return data == IAC * len(data)
 
 
 def _decode_data(data: bytes) -> bytes:
@@ -134,7 +141,18 @@ class Decoder:
     def __init__(self, max_subnegotiation: int) -> None:
         self._max_subnegotiation = max_subnegotiation
         self.incomplete = b""
-        """The beginning of a command. While it is b"", a chunk without IAC is data and need not be fed."""
+        """The beginning of a command."""
+
+    def take_data(self, chunk: bytes) -> bytes | None:
+        """Return the data of a chunk that has nothing but data; None, and nothing has happened, if it must be fed."""
+        if not self.incomplete and IAC not in chunk:
+            return chunk
+        chunk = self.incomplete + chunk
+        data, position = _leading_data(chunk)
+        if not data or position < len(chunk) - 1:
+            return None
+        self.incomplete = chunk[position:]
+        return data
 
     def feed(self, chunk: bytes) -> Iterator[Item]:
         """Yield what is complete with this chunk. Exhaust the iterator before feeding the next chunk.
@@ -191,9 +209,12 @@ class Decoder:
 def _leading_data(chunk: bytes) -> tuple[bytes, int]:
     """Return the data before the first command of a chunk, and the position at which that command begins.
 
-    The first two `return` statements are for data with many 0xFF in it: unescaping the whole chunk is several times
+    The first three `return` statements are for data with many 0xFF in it: unescaping the whole chunk is several times
     faster than the regular expression there.
     """
+    if _is_run(chunk):
+        half = len(chunk) // 2
+        return chunk[:half], 2 * half
     parts = chunk.split(_ESCAPED_LONG_RUN)
     unescaped = [part.replace(ESCAPED_IAC, IAC) for part in parts]
     lone = sum(

@@ -239,14 +239,17 @@ def test_plain_data_passes_without_a_copy() -> None:
     assert event.data is data
 
 
-def test_plain_is_what_needs_no_decoding() -> None:
+def test_what_has_nothing_but_data_takes_the_short_way() -> None:
     _, server = agreed_pair()
-    assert server.is_plain(b"plain")
-    assert not server.is_plain(b"pl\xffin")
+    assert server.take_data(b"plain") == b"plain"
+    assert server.take_data(b"pl\xff\xffin") == b"pl\xffin"
+    assert server.take_data(b"half an\xff") == b"half an"
+    assert server.take_data(b"\xffIAC") == b"\xffIAC"
+    assert server.take_data(b"pl\xffin") is None
     assert received(server, b"begin \xff\xfa\x2c\x01") == [Data(b"begin ")]
-    assert not server.is_plain(b"\0\0\x25\x80")
+    assert server.take_data(b"\0\0\x25\x80") is None
     assert received(server, b"\0\0\x25\x80\xff\xf0") == [SetBaudRate(9600)]
-    assert server.is_plain(b"plain again")
+    assert server.take_data(b"plain again") == b"plain again"
 
 
 def test_suspended_until_resumed() -> None:
@@ -325,7 +328,7 @@ def test_requests_beyond_those_that_wait_for_an_answer_already_are_the_peers_mis
     assert received(server, b"") == []
     assert received(server, b"x") == [PeerFailed("more than 3 requests are without an answer")]
     assert received(server, b"y") == []
-    assert not server.is_plain(b"y")
+    assert server.take_data(b"y") is None
 
 
 def test_events_that_were_not_taken_come_with_the_next_call() -> None:
@@ -337,9 +340,9 @@ def test_events_that_were_not_taken_come_with_the_next_call() -> None:
     events = server.receive_data(client.data_to_send())
     assert [next(events), next(events)] == [Data(b"one"), SetBaudRate(1)]
     assert server.unanswered == (SetBaudRate(1),)
-    assert not server.is_plain(b"three")
+    assert server.take_data(b"three") is None
     assert received(server, b"three") == [Data(b"two"), SetBaudRate(2), Data(b"three")]
-    assert server.is_plain(b"four")
+    assert server.take_data(b"four") == b"four"
 
 
 def test_a_failure_comes_after_the_events_that_were_not_taken_before_it() -> None:

@@ -49,11 +49,15 @@ def joined(items: list[Item]) -> list[Item]:
     return result
 
 
-def decode(*chunks: bytes, bound: int = BOUND) -> tuple[list[Item], bool]:
-    """Return the items of a stream in chunks, and whether it broke the protocol."""
-    decoder, items = Decoder(bound), []
+def decode(*chunks: bytes, bound: int = BOUND, short_way: bool = True) -> tuple[list[Item], bool]:
+    """Return the items of a stream in chunks, and whether it broke the protocol; see `Decoder.take_data`."""
+    decoder = Decoder(bound)
+    items: list[Item] = []
     try:
         for chunk in chunks:
+            if short_way and (data := decoder.take_data(chunk)):
+                items.append(Data(data))
+                continue
             for item in decoder.feed(chunk):
                 items.append(item)  # noqa: PERF402 - what comes before an error counts as well
             assert len(decoder.incomplete) <= bound + 6
@@ -97,8 +101,10 @@ def test_plain_data_is_handed_on_without_a_copy() -> None:
 @pytest.mark.parametrize("length", [*range(1, 9), *range(252, 260), *range(508, 516), 4096, 65_537])
 def test_data_of_nothing_but_iac(length: int) -> None:
     data = b"\xff" * length
-    assert decode(encode_data(data)) == ([Data(data)], False)
-    assert decode(encode_data(data)[:-1]) == ([Data(data[:-1])] if length > 1 else [], False)
+    for short_way in (True, False):
+        assert decode(encode_data(data), short_way=short_way) == ([Data(data)], False)
+        cut = decode(encode_data(data)[:-1], short_way=short_way)
+        assert cut == ([Data(data[:-1])] if length > 1 else [], False)
 
 
 @pytest.mark.parametrize("run", [1, 255, 256, 257, 512, 600])
@@ -159,6 +165,7 @@ def test_agrees_with_a_byte_by_byte_decoder(pieces: list[bytes], data: st.DataOb
     chunks = [stream[i:j] for i, j in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
     items, broken = reference_telnet.decode(stream, BOUND)
     assert decode(*chunks) == (joined(items), broken)
+    assert decode(*chunks, short_way=False) == (joined(items), broken)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from rfc2217 import (
     Role,
     Signature,
     TelnetCommand,
+    encode_data,
 )
 from serial_host.com_port.port import DEVICE_BOUND, ComPort
 from serial_host.config import Address, PortConfig
@@ -131,11 +132,11 @@ class Rfc2217Session(Session):
         if not self._read_before and self._speaks_tls(nbytes):
             return
         data = bytes(self._buffer[:nbytes])
-        if self._connection.is_plain(data) and not (
-            self._work or self._events or self._refused or self._stopped
-        ):
-            self._owner.write(self, data)  # what most calls come to, the short way
-            return
+        if not (self._work or self._events or self._refused or self._stopped):
+            line_data = self._connection.take_data(data)
+            if line_data is not None:
+                self._owner.write(self, line_data)  # what most calls come to, the short way
+                return
         if self._refused:
             self._refusal_bytes += nbytes
             if self._refusal_bytes > REFUSAL_BYTES:
@@ -165,11 +166,11 @@ class Rfc2217Session(Session):
     # What the owner says.
 
     def send(self, data: bytes) -> None:
-        self._connection.send_data(data)
-        if self._unsent or self._connection.suspended:
+        if self._unsent or self._connection.queued or self._connection.suspended:
+            self._connection.send_data(data)
             self._flush()
         else:
-            self._transport.write(self._connection.data_to_send())
+            self._transport.write(encode_data(data))
 
     def refuse(self, reason: str) -> None:
         self._refused = True

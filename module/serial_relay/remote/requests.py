@@ -40,7 +40,8 @@ class Requests:
         self._connection = connection
         self._sent: list[_Request] = []
         """Without an answer, oldest first."""
-        self._waiting: dict[Subject, _Request] = {}
+        self.waiting: dict[Subject, _Request] = {}
+        """What is to be sent before the next data, by what it is about."""
         self._baud_rates_sent = 0
         self._baud_rates_answered = 0
         self.ended = False
@@ -55,20 +56,20 @@ class Requests:
 
     def awaits(self, subject: Subject) -> bool:
         """Return True if a request about this is without an answer, or waits to be sent."""
-        return subject in self._waiting or self._oldest(subject) is not None
+        return subject in self.waiting or self._oldest(subject) is not None
 
     def ask(self, command: ComPortCommand, answered: Answered | None = None) -> None:
         """Send a request, or let it wait for the answer to an earlier one about the same thing."""
         request = _Request(command, [answered] if answered else [])
         subject = command.subject
-        if subject not in self._waiting and not self._must_wait(subject):
+        if subject not in self.waiting and not self._must_wait(subject):
             self._send(request)
             return
-        earlier = self._waiting.get(subject)
+        earlier = self.waiting.get(subject)
         if earlier is not None:
             request.command = _merged(earlier.command, command)
             request.call[:0] = earlier.call
-        self._waiting[subject] = request
+        self.waiting[subject] = request
 
     def ask_at_once(self, command: ComPortCommand, answered: Answered | None = None) -> None:
         """Send a request that must not wait and that no other may replace."""
@@ -76,8 +77,8 @@ class Requests:
 
     def send_waiting(self) -> None:
         """Send the requests that wait, because data follows."""
-        waiting = list(self._waiting.values())
-        self._waiting.clear()
+        waiting = list(self.waiting.values())
+        self.waiting.clear()
         for request in waiting:
             self._send(request)
 
@@ -96,9 +97,9 @@ class Requests:
     def end(self) -> None:
         """Give up all requests: the connection is over."""
         self.ended = True
-        requests = [*self._sent, *self._waiting.values()]
+        requests = [*self._sent, *self.waiting.values()]
         self._sent.clear()
-        self._waiting.clear()
+        self.waiting.clear()
         for request in requests:
             for call in request.call:
                 call(None)
@@ -133,8 +134,8 @@ class Requests:
 
     def _conclude(self, request: _Request, answer: ComPortCommand | None) -> None:
         subject = request.command.subject
-        if subject in self._waiting and not self._must_wait(subject):
-            self._send(self._waiting.pop(subject))
+        if subject in self.waiting and not self._must_wait(subject):
+            self._send(self.waiting.pop(subject))
         for call in request.call:
             call(answer)
 

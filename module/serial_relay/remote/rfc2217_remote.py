@@ -40,6 +40,7 @@ from rfc2217 import (
     SetParity,
     SetStopSize,
     Signature,
+    encode_data,
 )
 from serial_relay import __version__
 from serial_relay.config import LineSettings
@@ -176,9 +177,12 @@ class Rfc2217Remote:
     def write(self, data: bytes) -> None:
         """See `Remote`."""
         self._sent += len(data)
-        self._requests.send_waiting()
-        self._codec.send_data(data)
-        self._flush()
+        if self._requests.waiting or self._codec.queued or self._codec.suspended or self._ended:
+            self._requests.send_waiting()
+            self._codec.send_data(data)
+            self._flush()
+        else:
+            self._stream.write(encode_data(data))  # what most calls come to, the short way
 
     def pause_reading(self) -> None:
         """See `Remote`."""
@@ -228,12 +232,13 @@ class Rfc2217Remote:
         """See `RemoteEvents`; these are bytes of the protocol."""
         self._heartbeat.heard()
         self._events.look_for_flush()
-        if not self._codec.is_plain(data):
+        line_data = self._codec.take_data(data)
+        if line_data is None:
             self._act_on(self._codec.receive_data(data))
         elif self._device_data.passing:
-            self._events.device_data(data)
+            self._events.device_data(line_data)
         else:
-            self._data_received(data)
+            self._data_received(line_data)
 
     def connection_full(self, *, full: bool) -> None:
         """See `RemoteEvents`."""
