@@ -111,13 +111,15 @@ async def _serve(settings: Settings, desired: Path | None, reported: Path | None
         )  # of its own: another file of the same directory may be watched by the file twin
         cleanup.callback(link_watches.close)
         links.watch(link_watches)
-        service = Service(_twin(watches, desired, reported), settings, links, watches)
+        twin = _twin(watches, desired, reported)
+        service = Service(twin, settings, links, watches)
         if settings.metrics_port:
             cleanup.callback(
                 metrics.serve(
                     settings.metrics_address,
                     settings.metrics_port,
                     service.supervisor.statuses,
+                    lambda: twin.hub_connected,
                     version=__version__,
                 )
             )

@@ -40,7 +40,7 @@ def table(server: Mapping[str, Any]) -> str:
 def _tls(tls: Mapping[str, Any] | None) -> Sequence[str]:
     if tls is None:
         return ()
-    lines = [f"TLS: this host is {tls['fingerprint']}, {len(tls['trusted'])} modules are trusted"]
+    lines = [f"TLS: this host is {tls['fingerprint']}; trusted modules: {len(tls['trusted'])}"]
     if tls["pairingSeconds"] is not None:
         lines.append(f"TLS: a new module is waited for, {tls['pairingSeconds'] / 60:.0f} minutes more")
     if (refused := tls["refused"]) is not None and refused["fingerprint"] not in tls["trusted"]:

@@ -247,7 +247,7 @@ def _look_at_tls(steps: Steps, subject: Subject) -> None:
         )
         return
     trusted, refused = subject.tls.get("trusted", ()), subject.tls.get("refused")
-    found = f"this host's fingerprint is {subject.tls.get('fingerprint')}; {len(trusted)} modules are trusted"
+    found = f"this host's fingerprint is {subject.tls.get('fingerprint')}; trusted modules: {len(trusted)}"
     if refused is not None and refused.get("fingerprint") not in trusted:
         steps.warning(
             "TLS",

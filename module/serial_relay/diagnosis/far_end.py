@@ -37,9 +37,9 @@ NEXT: Mapping[ErrorCode, str] = {
     ErrorCode.NAME_RESOLUTION: "check `host`, or enter the IP address; NAME.mshome.net is known on the Default Switch only",
     ErrorCode.HOST_UNREACHABLE: "check `host`: the address must lie in a network that this machine reaches",
     ErrorCode.CONNECTION_REFUSED: "start the serial server on the host, and compare its TCP port and where it listens with"
-    " `tcpPort` and `host`; `serial-host.cmd diagnose` there looks at both",
+    " `tcpPort` and `host`; `serial-host.cmd diagnose` there (`serial-host diagnose` on Linux) looks at both",
     ErrorCode.TIMED_OUT: "check that the host is up and that its firewall admits the TCP port;"
-    " `serial-host.cmd diagnose` there looks at the rule",
+    " `serial-host.cmd diagnose` there (`serial-host diagnose` on Linux) looks at the rule",
     ErrorCode.RESET: "look at the host with `serial-host.cmd status`: the device may be unplugged, or another client is served",
     ErrorCode.CLOSED_BY_HOST: "look at the host with `serial-host.cmd status`: the device may be unplugged, or another"
     " client is served",
@@ -47,7 +47,7 @@ NEXT: Mapping[ErrorCode, str] = {
     " reported property `moduleFingerprint` that of this module",
     ErrorCode.PROTOCOL: "set `protocol` to the same at both ends; the module does not detect it",
     ErrorCode.DEVICE_UNAVAILABLE: "plug the device in, or close the program on the host that has it open;"
-    " `serial-host.cmd diagnose` there says which",
+    " `serial-host.cmd diagnose` there (`serial-host diagnose` on Linux) says which",
     ErrorCode.BUSY: "end the other client, or give each port one client only; `serial-host.cmd status` names it",
 }
 """What to do about each failure."""

@@ -1,4 +1,4 @@
-"""Prometheus metrics of the ports, at `http://<module>:9600/metrics`, where IoT Edge's metrics collector asks.
+"""Prometheus metrics of the module and its ports, at `http://<module>:9600/metrics`, where IoT Edge's metrics collector asks.
 
 Values are read when somebody asks, on the event loop's thread; parsing the request and formatting the answer have
 threads of their own. A port that is in use is a warning: metrics are never worth a serial port.
@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 
 Statuses = Callable[[], Mapping[str, PortStatus]]
 
+HubConnected = Callable[[], bool | None]
+"""See `Twin.hub_connected`."""
+
 _MAX_REQUESTS = 8
 """Requests in work at once; a further one is closed at once."""
 
@@ -45,15 +48,21 @@ _REST = 1.0
 
 
 def serve(
-    address: IPv4Address | IPv6Address, port: int, statuses: Statuses, *, version: str
+    address: IPv4Address | IPv6Address,
+    port: int,
+    statuses: Statuses,
+    hub_connected: HubConnected = lambda: None,
+    *,
+    version: str,
 ) -> Callable[[], None]:
     """Serve metrics from the running event loop; call what is returned to end that.
 
-    `statuses` is called on the event loop's thread. Never raises: without a free port there are no metrics.
+    `statuses` and `hub_connected` are called on the event loop's thread. Never raises: without a free port there are no
+    metrics.
     """
     loop = asyncio.get_running_loop()
     registry = CollectorRegistry()
-    registry.register(_OnLoop(PortCollector(statuses, version), loop))
+    registry.register(_OnLoop(ModuleCollector(statuses, hub_connected, version), loop))
     ProcessCollector(registry=registry)
     try:
         server = _Server((str(address), port), _answer_any(make_wsgi_app(registry)))
@@ -79,17 +88,22 @@ def serve(
     return close
 
 
-class PortCollector(Collector):
-    """Port statuses as metrics; the label `port` is the port's name."""
+class ModuleCollector(Collector):
+    """The module and its ports as metrics; the label `port` is the port's name."""
 
-    def __init__(self, statuses: Statuses, version: str) -> None:
+    def __init__(self, statuses: Statuses, hub_connected: HubConnected, version: str) -> None:
         self._statuses = statuses
+        self._hub_connected = hub_connected
         self._version = version
 
     def collect(self) -> Iterable[Metric]:
         """Return all metrics of this moment."""
         statuses = self._statuses()
         yield InfoMetricFamily("serial_relay", "The program", {"version": self._version})
+        if (connected := self._hub_connected()) is not None:
+            yield GaugeMetricFamily(
+                "serial_relay_hub_connected", "1 while connected to edgeHub", value=float(connected)
+            )
         yield _gauge(
             "connected",
             "1 while connected to the serial server",

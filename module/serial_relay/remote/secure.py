@@ -160,7 +160,10 @@ class Words:
                     " must hold the device's authority, and `client_names` this module"
                 )
             case Reason.REFUSED_UNKNOWN | Reason.REFUSED_NO_CERTIFICATE:
-                return f"{address} does not know this module: run `serial-host.cmd trust {self.fingerprint}` or `pair` there"
+                return (
+                    f"{address} does not know this module: run `serial-host.cmd trust {self.fingerprint}` or `pair` there"
+                    " (`serial-host` on Linux)"
+                )
             case Reason.REFUSED_DATES:
                 return f"{address} says that the certificate of this module is not valid now: set the clock that is wrong"
             case _:

@@ -81,6 +81,11 @@ class EdgeTwin:
         self._backoff = backoff or Backoff(first=0.5, cap=60.0)
         self._client: _Client | None = None
 
+    @property
+    def hub_connected(self) -> bool:
+        """See `twin.Twin`; true from the first twin read of a connection to its end."""
+        return self._client is not None
+
     async def run(self, events: TwinEvents) -> None:
         """Keep a connection, for ever; cancel it to end."""
         last_reason = None

@@ -65,6 +65,11 @@ class FileTwin:
         self._directories: dict[Path, int] = {}
         self._failing = False
 
+    @property
+    def hub_connected(self) -> None:
+        """See `twin.Twin`: files have no hub."""
+        return None
+
     async def run(self, events: TwinEvents) -> None:
         """Deliver the document, and every later one that differs, until cancelled."""
         events.synchronised()

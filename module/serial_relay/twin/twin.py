@@ -38,6 +38,10 @@ class TwinEvents(Protocol):
 class Twin(Protocol):
     """A module twin, wherever it lives."""
 
+    @property
+    def hub_connected(self) -> bool | None:
+        """Whether the hub is connected at present; None where there is no hub."""
+
     async def run(self, events: TwinEvents) -> None:
         """Deliver documents and method calls until cancelled; never returns because the other side is away."""
 

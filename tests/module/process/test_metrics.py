@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from serial_relay.process.metrics import PortCollector, serve
+from serial_relay.process.metrics import ModuleCollector, serve
 from serial_relay.status import Discarded, ErrorCode, ModemState, PortError, PortStatus, State
 from tests.module.conditions import until
 from tests.module.conftest import open_descriptors
@@ -304,9 +304,24 @@ async def test_a_listener_without_descriptors_does_not_spin(caplog: pytest.LogCa
 
 
 def test_the_collector_needs_no_server() -> None:
-    names = {family.name for family in PortCollector(lambda: {"a": retrying("a")}, "1.0.0").collect()}
+    collector = ModuleCollector(lambda: {"a": retrying("a")}, lambda: None, "1.0.0")
+    names = {family.name for family in collector.collect()}
     assert all(name.startswith("serial_relay") for name in names)
     assert len(names) == 13
+
+
+@pytest.mark.parametrize(("connected", "expected"), [(True, [1.0]), (False, [0.0]), (None, [])])
+def test_the_hubs_connection_is_shown_where_there_is_a_hub(
+    connected: bool | None, expected: list[float]
+) -> None:
+    families = ModuleCollector(dict, lambda: connected, "1.0.0").collect()
+    shown = [
+        sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == "serial_relay_hub_connected"
+    ]
+    assert shown == expected
 
 
 def _can_bind(address: str) -> bool:

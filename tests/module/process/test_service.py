@@ -36,6 +36,10 @@ class FakeTwin:
         events.synchronised()
         await asyncio.Event().wait()
 
+    @property
+    def hub_connected(self) -> bool:
+        return self.accepts
+
     async def report(self, patch: Document) -> None:
         if not self.accepts:
             self.refused += 1

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import psutil
 import pytest
 
 from tests.edgehub.hub import EdgeHub
 from tests.module.twin.edge_faults import FAULTS, Fault
-from tests.system.processes import PATIENCE, Program, python_program, wait_for
+from tests.system.processes import PATIENCE, Program, free_port, python_program, wait_for
 from tests.system.serial_lines import read_exactly, write_all
 
 RECORD = struct.Struct("!Q")
@@ -201,6 +202,22 @@ def test_it_starts_with_the_last_good_document_when_there_is_no_hub(
     reported = hub.wait_reported(lambda reported: reported.get("desiredVersion") == 2, timeout=90)
     assert reported["configSource"] == "hub"
     application.wait_for_more()
+
+
+def test_its_metrics_show_whether_it_has_a_hub(hub: EdgeHub, tmp_path: Path) -> None:
+    port = free_port()
+
+    def shown() -> str:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
+            return str(answer.read().decode())
+
+    with closing(Module(hub, tmp_path, METRICS_PORT=str(port))):
+        hub.wait_reported(lambda reported: reported.get("status") == "ok")
+        assert "\nserial_relay_hub_connected 1.0\n" in shown()
+        hub.go_away()
+        wait_for(lambda: "\nserial_relay_hub_connected 0.0\n" in shown(), "the loss of the hub", timeout=90)
+        hub.come_back(keep_sessions=False)
+        wait_for(lambda: "\nserial_relay_hub_connected 1.0\n" in shown(), "the hub to be back", timeout=90)
 
 
 def test_an_empty_twin_at_the_start_leaves_the_last_good_document(
