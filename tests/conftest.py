@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import pytest
@@ -17,6 +18,10 @@ the Python index has PowerShell or a .NET program."""
 
 ENFORCED = bool(os.environ.get("CI")) and sys.platform != "win32"
 """Not on Windows' Python, where ptys and signals are lacking: what is skipped there, tests/windows prints."""
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So a shell starts what runs in the background, and every program that a test starts would ignore Ctrl+C as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _skipped: list[str] = []
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 from unittest.mock import patch
@@ -30,8 +31,10 @@ class CommandLine:
             "PYTHONUNBUFFERED": "1",
         }
 
-    def _command(self, *arguments: str | int | Path) -> list[str]:
-        return [sys.executable, "-m", "serial_host", *map(str, arguments)]
+    def _command(
+        self, *arguments: str | int | Path, program: Sequence[str] = ("-m", "serial_host")
+    ) -> list[str]:
+        return [sys.executable, *program, *map(str, arguments)]
 
     def run(self, *arguments: str | int | Path) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
@@ -45,9 +48,11 @@ class CommandLine:
             check=False,
         )
 
-    def start(self, *arguments: str | int | Path) -> ServerProcess:
-        """Start a server."""
-        return ServerProcess(self, self._command(*arguments), self._directory)
+    def start(
+        self, *arguments: str | int | Path, program: Sequence[str] = ("-m", "serial_host")
+    ) -> ServerProcess:
+        """Start a server; `program` is what Python runs."""
+        return ServerProcess(self, self._command(*arguments, program=program), self._directory)
 
 
 class ServerProcess:
@@ -92,5 +97,8 @@ class ServerProcess:
 
     def status(self) -> dict[str, Any]:
         """Ask it as `serial_host status` does."""
-        with patch.dict(os.environ, XDG_RUNTIME_DIR=self._command_line.environment["XDG_RUNTIME_DIR"]):
+        with (
+            patch.dict(os.environ, XDG_RUNTIME_DIR=self._command_line.environment["XDG_RUNTIME_DIR"]),
+            patch("serial_host.control.control.channel._ANSWER_SECONDS", PATIENCE, create=True),
+        ):
             return control.ask(self.process.pid, "status")

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from serial_host.com_port import driver_thread, thread_pump
 from serial_host.plumbing.event_loop import new_event_loop
 from tests.host.commands import CommandLine
-from tests.host.running import reserved_port, until
+from tests.host.running import PATIENCE, reserved_port, until
 from tests.host.serial_device import SerialDevice
 
 if sys.platform == "win32":
@@ -67,6 +68,13 @@ def _no_descriptor_left_open() -> Iterator[None]:
         return _open_descriptors() <= before
 
     until(none_left, "descriptors are left open")
+
+
+@pytest.fixture(autouse=True)
+def _no_driver_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine no driver counts as one that hangs; the tests of those that hang set their own limits."""
+    monkeypatch.setattr(driver_thread, "PATIENCE_SECONDS", PATIENCE)
+    monkeypatch.setattr(thread_pump, "PURGE_SECONDS", PATIENCE)
 
 
 @pytest.fixture

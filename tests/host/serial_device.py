@@ -6,6 +6,7 @@ import os
 import select
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -26,13 +27,14 @@ class SerialDevice:
     def name(self) -> str:
         return str(self.path)
 
-    def plug_in(self) -> None:
-        """Appear, as another terminal than before."""
+    def plug_in(self, prepare: Callable[[str], None] = lambda _: None) -> None:
+        """Appear, as another terminal than before; `prepare` is called with its name before a server can find it."""
         assert sys.platform != "win32"
         import tty  # not on Windows, where this module is imported all the same
 
         self.descriptor, port = os.openpty()
         tty.setraw(port)
+        prepare(os.ttyname(port))
         self.path.symlink_to(os.ttyname(port))
         # Held open, so that the device side sees no hang-up while no server has the port.
         self._port = port
@@ -52,6 +54,20 @@ class SerialDevice:
     def __exit__(self, *_: object) -> None:
         self.unplug()
 
+    def stop(self) -> None:
+        """Take nothing more from the port, as a device that stops the line."""
+        assert sys.platform != "win32"
+        import termios
+
+        termios.tcflow(self._port, termios.TCOOFF)
+
+    def go_on(self) -> None:
+        """Take bytes again after `stop`."""
+        assert sys.platform != "win32"
+        import termios
+
+        termios.tcflow(self._port, termios.TCOON)
+
     def send(self, data: bytes) -> None:
         """Write all of `data`, as fast as it is taken."""
         view = memoryview(data)
@@ -69,10 +85,12 @@ class SerialDevice:
             data += os.read(self.descriptor, min(CHUNK, count - len(data)))
         return bytes(data)
 
-    def receive_all(self) -> bytes:
-        """Return what is there until nothing more comes for a moment."""
+    def receive_until(self, end: bytes) -> bytes:
+        """Return what comes, up to `end`, after which nothing more may have come."""
         data = b""
-        while select.select([self.descriptor], [], [], 0.3)[0]:
+        while not data.endswith(end):
+            readable, _, _ = select.select([self.descriptor], [], [], PATIENCE)
+            assert readable, f"no {end!r} came, but {len(data)} bytes"
             data += os.read(self.descriptor, CHUNK)
         return data
 

@@ -121,7 +121,7 @@ class TcpListener:
                     # A client that gave up while it waited, or no descriptors left: neither ends the listener at once.
                     failures += 1
                     self._log.warning("a connection was not accepted: %s", error)
-                    await asyncio.sleep(backoff.delay(loop.time() - accepted_at))
+                    await asyncio.sleep(backoff.delay(loop.time() - accepted_at if failures == 1 else 0.0))
                     continue
                 accepted_at, failures = loop.time(), 0
                 try:

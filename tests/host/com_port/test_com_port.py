@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import serial
 
-from serial_host.com_port.thread_pump import WRITE_CHUNK
 from serial_host.serving import opening
 from tests.host.running import Client, RunningServer, serial_port, until
 from tests.host.serial_device import SerialDevice
@@ -54,21 +53,19 @@ def test_a_vanished_port_disconnects_its_client_and_comes_back_by_itself(
 def test_bytes_that_a_vanished_port_did_not_take_are_counted(
     device: SerialDevice, tcp_port: int, *, threads: bool
 ) -> None:
+    device.stop()
     port = serial_port({"device": device.name, "tcp_port": tcp_port}, threads=threads)
     with RunningServer(port) as server:
         with server.client() as client:
-            client.socket.settimeout(0.3)
-            with pytest.raises(TimeoutError):
-                client.send(bytes(5_000_000))
+            assert client.flood(bytes(1000), 20_000_000) < 20_000_000
+            until(lambda: server.status()["unsent"])
             unsent = server.status()["unsent"]
             taken = server.status()["bytes_to_device"]
             assert unsent > 0
             device.unplug()
             until(lambda: server.status()["state"] == "absent")
         status = server.status()
-    # pyserial's write returns only when the terminal could take more, so the last chunk may have gone before.
-    assert status["discarded_to_device"] >= unsent - WRITE_CHUNK
-    assert status["discarded_to_device"] > 0
+    assert status["discarded_to_device"] >= unsent
     assert status["bytes_to_device"] + status["discarded_to_device"] >= taken
     assert status["unsent"] == 0
 
@@ -172,7 +169,8 @@ def test_a_close_that_never_returns_gives_the_old_handle_up_and_the_port_comes_b
     close = serial.Serial.close
 
     def hang(port: serial.Serial) -> None:
-        go.wait()
+        if port.is_open:
+            go.wait()
         close(port)
 
     port = serial_port({"device": device.name, "tcp_port": tcp_port}, threads=threads)

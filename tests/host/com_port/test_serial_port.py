@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import serial
 
-from serial_host.com_port import driver, driver_thread
+from serial_host.com_port import driver, driver_thread, thread_pump
 from serial_host.com_port import serial_port as module
 from serial_host.com_port.port import ComPort, ComPortError
 from serial_host.com_port.serial_port import opener
@@ -29,6 +30,7 @@ class Owner:
         self.received = bytearray()
         self.lost: ComPortError | None = None
         self.late_received = self.late_unsent = 0
+        self.told_late = 0
 
     def data_received(self, data: bytes) -> None:
         self.received += data
@@ -40,6 +42,7 @@ class Owner:
         pass
 
     def discarded_late(self, *, received: int = 0, unsent: int = 0) -> None:
+        self.told_late += 1
         self.late_received += received
         self.late_unsent += unsent
 
@@ -65,7 +68,11 @@ async def open_port(device: SerialDevice, *, threads: bool) -> AsyncIterator[tup
 
 
 def waiting(device: SerialDevice) -> int:
-    """Return the number of bytes that the driver holds for the open port."""
+    """Return the number of bytes that the driver holds for the open port.
+
+    Asking first whether there are any lets the kernel hand on what it has of the device (n_tty_poll).
+    """
+    select.select([device._port], [], [], 0)
     return int(serial_in_waiting(device._port))
 
 
@@ -129,6 +136,8 @@ async def test_what_a_slow_driver_discards_later_is_delivered_or_counted(
         device.send(bytes(500))
         slow.set()
         port.resume_reading()
+        # Only then has the driver answered, and may be asked again.
+        await until(lambda: owner.told_late == 1)
         await until(lambda: len(owner.received) + owner.late_received == 1500)
         port.pause_reading()
         monkeypatch.setattr(driver.Driver, "unsent_waiting", lambda _: 77)
@@ -169,6 +178,7 @@ async def test_a_purge_that_fails_loses_no_byte_uncounted(
 async def test_a_purge_does_not_wait_for_a_driver_that_hangs(
     device: SerialDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(thread_pump, "PURGE_SECONDS", 0.01)
     hang = threading.Event()
     monkeypatch.setattr(serial.Serial, "read", lambda *_: hang.wait() and b"")
     async with open_port(device, threads=True) as (port, _):
@@ -243,11 +253,11 @@ async def test_no_open_waits_for_another_and_a_late_one_is_closed(
 async def test_no_call_of_a_driver_that_hangs_holds_up_the_event_loop(
     device: SerialDevice, monkeypatch: pytest.MonkeyPatch, *, threads: bool
 ) -> None:
-    monkeypatch.setattr(driver_thread, "PATIENCE_SECONDS", 0.01)
     hang = threading.Event()
     async with open_port(device, threads=threads) as (port, _):
         lines = port.modem_lines()
         errors = port.line_errors()
+        monkeypatch.setattr(driver_thread, "PATIENCE_SECONDS", 0.01)
         monkeypatch.setattr(driver.Driver, "modem_lines", lambda _: hang.wait())
         assert port.modem_lines() == lines
         assert port.line_errors() == errors

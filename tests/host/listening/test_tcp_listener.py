@@ -102,11 +102,12 @@ def test_without_descriptors_the_listener_waits_and_says_so_a_few_times(
             raise OSError(24, "Too many open files")
 
         monkeypatch.setattr(server.loop, "sock_accept", fail)
+        started = time.monotonic()
         with Client(tcp_port):  # wakes the accept that runs already
-            until(lambda: failures > 3)
-            time.sleep(1)
-        assert failures < 12
-        assert len(caplog.records) < 15
+            until(lambda: failures >= 8)
+        # Each pause is twice as long as the one before, and at most 2 s: 0.05 s, 0.1 s, ...
+        assert time.monotonic() - started > 5
+        assert len(caplog.records) < failures + 4
         monkeypatch.setattr(server.loop, "sock_accept", accept)
 
         def served() -> bool:
@@ -121,8 +122,15 @@ def test_a_socket_that_fails_for_good_is_opened_anew(tcp_port: int) -> None:
     with RunningServer(echo_port({"tcp_port": tcp_port})) as server:
         server.wait_listening()
         listener = server._server._ports[0]._listener
-        server.call(lambda: next(iter(listener._tasks.values())).cancel())
-        until(lambda: not server.status()["listening"])
+        listening_then: list[list[str]] = []
+
+        def fail() -> None:
+            (task,) = listener._tasks.values()
+            task.add_done_callback(lambda _: listening_then.append(listener.addresses))
+            task.cancel()
+
+        server.call(fail)
+        until(lambda: listening_then == [[]])
         with server.client() as client:
             client.send(b"?")
             assert client.receive(1) == b"?"

@@ -18,7 +18,7 @@ import pytest
 from serial_host.plumbing import log, log_file
 from serial_host.plumbing.log import QueuedHandler
 from serial_host.plumbing.log_file import LogFile
-from tests.host.running import until
+from tests.host.running import PATIENCE, until
 
 LINE = 100
 
@@ -143,6 +143,7 @@ def record(text: str) -> logging.LogRecord:
 def test_a_log_that_cannot_be_written_never_blocks_and_says_how_much_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(log, "FLUSH_SECONDS", PATIENCE)
     monkeypatch.setattr(log, "QUEUE_BYTES", 100 * len(f"123456789{os.linesep}"))
     sink = Stalled()
     handler = QueuedHandler(sink)
@@ -181,7 +182,8 @@ def test_the_end_does_not_wait_long_for_a_log_that_cannot_be_written(monkeypatch
     sink.go.set()
 
 
-def test_a_message_that_cannot_be_formatted_is_a_line_too() -> None:
+def test_a_message_that_cannot_be_formatted_is_a_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "FLUSH_SECONDS", PATIENCE)
     sink = Stalled()
     sink.go.set()
     handler = QueuedHandler(sink)

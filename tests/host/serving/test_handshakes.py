@@ -143,7 +143,10 @@ def test_one_address_has_so_many_handshakes_and_others_have_theirs(
             exchange(client)
 
 
-def test_a_plain_client_is_told_in_an_alert(tcp_port: int, security: Security) -> None:
+def test_a_plain_client_is_told_in_an_alert(
+    tcp_port: int, security: Security, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshake, "_LAST_WORDS", PATIENCE)
     with server(tcp_port, security) as running:
         running.wait_listening()
         with silent(tcp_port) as client:

@@ -31,6 +31,17 @@ from tests.host.running import PATIENCE
 from tests.host.serial_device import SerialDevice
 from tests.modem_shim.modem_shim import ModemLines, ModemShim
 
+_PATIENT_HOST = (
+    "-c",
+    f"""
+import runpy
+from serial_host.com_port import driver_thread
+driver_thread.PATIENCE_SECONDS = {PATIENCE}
+runpy.run_module("serial_host", run_name="__main__")
+""",
+)
+"""`serial_host`, for which no driver hangs because the machine is busy."""
+
 EventType = TypeVar("EventType")
 Command = TypeVar("Command", bound=ComPortCommand)
 
@@ -57,8 +68,11 @@ class AccessServer:
 
     def plug_in(self) -> None:
         """Let the device return, with all its lines off."""
-        self.device.plug_in()
-        self.lines = self._shim.lines(self.device.path)
+
+        def lines_off(name: str) -> None:
+            self.lines = self._shim.lines(name)
+
+        self.device.plug_in(lines_off)
 
 
 @contextmanager
@@ -70,7 +84,8 @@ def access_server(
         shim.environment(), XDG_RUNTIME_DIR=command_line.environment["XDG_RUNTIME_DIR"]
     )
     lines = shim.lines(device.path)
-    with command_line.start("run", device.name, tcp_port, "--protocol", "rfc2217", *flags) as process:
+    arguments: tuple[str | int, ...] = ("run", device.name, tcp_port, "--protocol", "rfc2217", *flags)
+    with command_line.start(*arguments, program=_PATIENT_HOST) as process:
         process.wait_for("listening on")
         yield AccessServer(process, device, shim, lines, tcp_port)
         assert process.terminate() == 0

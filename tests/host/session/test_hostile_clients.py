@@ -28,15 +28,20 @@ def rfc2217(tcp_port: int) -> RunningServer:
     return RunningServer(port, new_loop=asyncio.new_event_loop)
 
 
+def usually_under_way(server: RunningServer) -> int:
+    """Count timers and tasks; of several looks the most, as a timer that is due is missing until it is set anew."""
+    return max(len(server.under_way()) for _ in range(5))
+
+
 def test_agreeing_again_and_again_starts_one_timer(tcp_port: int) -> None:
     with rfc2217(tcp_port) as server:
         with server.client() as client:
-            before = len(server.under_way())
+            before = usually_under_way(server)
             client.send((WITHDRAW + AGREE) * 2000 + b"done")
             received = b""
             while b"done" not in received:
                 received += client.socket.recv(65536)
-            assert len(server.under_way()) <= before + 1
+            until(lambda: len(server.under_way()) <= before + 1, f"there are {server.under_way()}")
         until(lambda: server.status()["client"] is None)
 
 
@@ -62,7 +67,7 @@ def test_nothing_of_a_client_is_left_when_it_has_gone(
     port = serial_port({"device": device.name, "tcp_port": tcp_port, "protocol": "rfc2217"})
     with RunningServer(port, new_loop=asyncio.new_event_loop) as server:
         server.wait_listening()
-        before = len(server.under_way())
+        before = usually_under_way(server)
         for source in ("127.0.0.1", "127.0.0.2"):
             with server.client(source=source) as client:
                 client.send(said)

@@ -7,8 +7,9 @@ import time
 import pytest
 
 from serial_host.plumbing.tcp_options import SOCKET_BUFFER
+from serial_host.session import rfc2217_session
 from serial_host.session.rfc2217_session import REFUSAL_SECONDS
-from tests.host.running import Client, RunningServer, echo_port, serial_port, until
+from tests.host.running import PATIENCE, Client, RunningServer, echo_port, serial_port, until
 from tests.host.serial_device import SerialDevice
 from tests.host.session.access_server import ComPortClient
 
@@ -71,7 +72,11 @@ TALKING_ON = {
 
 
 @pytest.mark.parametrize("said", TALKING_ON.values(), ids=TALKING_ON)
-def test_a_refused_client_learns_why_although_it_goes_on_sending(tcp_port: int, said: bytes) -> None:
+def test_a_refused_client_learns_why_although_it_goes_on_sending(
+    tcp_port: int, said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rfc2217_session, "REFUSAL_SECONDS", PATIENCE)
+    monkeypatch.setattr(rfc2217_session, "LAST_WORDS_SECONDS", PATIENCE)
     with RunningServer(echo_port({"tcp_port": tcp_port, "protocol": "rfc2217"})) as server:
         server.wait_listening()
         with ComPortClient(tcp_port) as served:

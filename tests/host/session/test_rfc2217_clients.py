@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:set(Daemon|Name):DeprecationWarn
 @pytest.fixture
 def pyserial(server: AccessServer) -> Iterator[serial.rfc2217.Serial]:
     port = serial.serial_for_url(
-        server.url,
+        f"{server.url}?timeout={PATIENCE}",  # of its network, 3 s by default
         baudrate=19200,
         bytesize=7,
         parity=serial.PARITY_EVEN,
@@ -200,6 +200,7 @@ def test_serialx_does_all_it_can(server: AccessServer) -> None:
     async def talk() -> None:
         reader, writer = await serialx.open_serial_connection(
             server.url,
+            connect_timeout=PATIENCE,
             baudrate=115200,
             parity=serialx.Parity.EVEN,
             stopbits=serialx.StopBits.TWO,
@@ -229,7 +230,9 @@ def test_serialx_does_all_it_can(server: AccessServer) -> None:
 
 
 def test_serialx_blocking_opens_sets_and_purges(server: AccessServer) -> None:
-    with serialx.serial_for_url(server.url, baudrate=4800, timeout=PATIENCE) as port:
+    with serialx.serial_for_url(
+        server.url, connect_timeout=PATIENCE, baudrate=4800, timeout=PATIENCE
+    ) as port:
         assert server.line() == "4800 8N1"
         assert termios.tcgetattr(server.device.descriptor)[5] == termios.B4800
         port.reset_read_buffer()

@@ -23,7 +23,9 @@ from rfc2217 import (
     SetParity,
     Signature,
 )
-from tests.host.running import Client, RunningServer, echo_port, serial_port, until
+from serial_host.serving import admission
+from serial_host.session import rfc2217_session
+from tests.host.running import PATIENCE, Client, RunningServer, echo_port, serial_port, until
 from tests.host.serial_device import SerialDevice
 from tests.host.session.access_server import AccessServer, ComPortClient
 from tests.modem_shim.modem_shim import CTS, DTR, RTS
@@ -122,6 +124,7 @@ def test_a_device_that_is_absent_when_the_client_comes_is_told_of_at_once(
         serial_port({"device": device.name, "tcp_port": tcp_port, "protocol": "rfc2217"})
     ) as server:
         server.wait_listening()
+        until(lambda: server.status()["last_error"])
         with ComPortClient(tcp_port) as client:
             signature = client.agree()
             assert signature.state is DeviceState.UNAVAILABLE
@@ -142,7 +145,8 @@ def test_on_client_opens_the_port_and_tells_when_it_is_there(device: SerialDevic
         until(lambda: server.status()["state"] == "idle")
 
 
-def test_a_second_client_is_told_who_has_the_port(tcp_port: int) -> None:
+def test_a_second_client_is_told_who_has_the_port(tcp_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rfc2217_session, "REFUSAL_SECONDS", PATIENCE)
     with RunningServer(echo_port({"tcp_port": tcp_port, "protocol": "rfc2217"})) as server:
         server.wait_listening()
         with ComPortClient(tcp_port) as first:
@@ -166,7 +170,8 @@ def test_a_second_client_without_the_option_is_closed_without_words(tcp_port: in
                 pass
 
 
-def test_a_reconnecting_client_replaces_itself(tcp_port: int) -> None:
+def test_a_reconnecting_client_replaces_itself(tcp_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "SHOW_SECONDS", PATIENCE)
     with RunningServer(echo_port({"tcp_port": tcp_port, "protocol": "rfc2217"})) as server:
         server.wait_listening()
         with ComPortClient(tcp_port) as old, ComPortClient(tcp_port) as new:
