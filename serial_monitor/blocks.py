@@ -18,10 +18,10 @@ SPLIT_SECONDS = 0.02
 FRAME_SECONDS = 1.0
 """The same where a Modbus frame has begun and its end is missing: networks and busy machines tear frames."""
 SETTLE_SECONDS = 0.15
-"""So long after its last byte a block may get more of it from a batch that is under way."""
+"""Seconds after its last byte in which a block may get more bytes from a batch that is under way."""
 LONGEST_BLOCK = 1024
 GAP_SECONDS = 0.5
-"""A silence of a port worth showing."""
+"""Seconds of silence of a port that are worth showing."""
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class Assembler:
         self._ports: dict[str, _Port] = {}
 
     def feed(self, record: Record) -> Iterator[Block | Record]:
-        """Take one record, and give what is complete by now: blocks, events and findings in their order."""
+        """Take one record, and return what is complete by now: blocks, events and findings in their order."""
         yield from self._stale(record.at)
         port = self._ports.setdefault(record.port, _Port())
         if record.is_event:
@@ -77,7 +77,10 @@ class Assembler:
         port.last = record.at
 
     def flush(self, now: float | None = None) -> Iterator[Block | Record]:
-        """Give the blocks that no byte was added to for long enough before `now`, or without a time all of them."""
+        """Return the blocks to which no byte was added for long enough before `now`.
+
+        Without a time, return all of them.
+        """
         for port in self._ports.values():
             block = port.block
             if block is not None and (

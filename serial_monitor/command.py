@@ -35,18 +35,18 @@ class Source:
     """The running program, as the command of its end reaches it. All calls may block and raise that end's errors."""
 
     program: str
-    """Its name and version."""
+    """The name and the version of the program."""
     watch: Callable[[], Iterator[bytes]]
-    """Gives the lines of the channel's stream until the program ends."""
+    """Yields the lines of the channel's stream until the program ends."""
     look: Callable[[], Snapshot]
-    """Gives the status of now."""
+    """Returns the present status."""
 
 
 Show = Callable[[Block | Record], None]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Let a parser know the arguments of `monitor`."""
+    """Add the arguments of `monitor` to a parser."""
     parser.add_argument("port", metavar="PORT", nargs="?", help="only this port")
     parser.add_argument(
         "--json", action="store_true", help="for programs: a line of JSON for each block and event"
@@ -128,10 +128,10 @@ def _run(
 
 
 def _read(source: Source, arrived: queue.Queue[Record | Exception]) -> None:
-    """Read the channel in a thread of its own, because Ctrl+C interrupts no blocking read of a pipe under Windows."""
+    """Read the channel in a thread of its own, because Ctrl+C does not interrupt a blocking read of a pipe on Windows."""
     try:
         for line in source.watch():
-            with contextlib.suppress(ValueError):  # what a newer version may say is left out
+            with contextlib.suppress(ValueError):  # lines that only a newer version knows are left out
                 arrived.put(decode(line))
         arrived.put(EndedError(f"{source.program} has ended the connection"))
     except Exception as error:  # noqa: BLE001 - it is raised again where it can be told

@@ -1,4 +1,4 @@
-"""What a row of Modbus frames says about the line, in a sentence that says what to do next. Pure."""
+"""Draws conclusions about the line from a series of Modbus frames, and says what to do next. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from serial_monitor.modbus import Frame
 from serial_monitor.records import TO_DEVICE, Record
 
 ENOUGH = 3
-"""So many in a row are no accident."""
+"""The number of frames in a row that is not taken for an accident."""
 
 
 class Findings:
-    """Watches one port; each finding is given once, until a good answer has come."""
+    """Watches one port; each finding is returned once, until a good answer has come."""
 
     def __init__(self) -> None:
         self._bad = 0
@@ -24,12 +24,12 @@ class Findings:
         self._line = ""
 
     def event(self, record: Record) -> None:
-        """Take note of an event of the port."""
+        """Record an event of the port."""
         if record.kind == "line":
             self._line = record.text
 
     def block(self, port: str, at: float, frames: Sequence[Frame]) -> Iterator[Record]:
-        """Take the frames of one block, and give the findings that follow from them."""
+        """Take the frames of one block, and return the findings that follow from them."""
         if not frames:
             return
         if frames[0].direction == TO_DEVICE:

@@ -1,4 +1,7 @@
-"""Traffic as lines of text: time, port, direction, bytes in hexadecimal and as text, and below them what they mean. Pure."""
+"""Traffic as lines of text: time, port, direction, bytes in hexadecimal and as text, and below them what they mean.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ def printable(data: bytes) -> str:
 
 
 def safe(text: str) -> str:
-    """Return a stranger's text in one line without control characters."""
+    """Return text from outside in one line without control characters."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text

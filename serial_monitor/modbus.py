@@ -64,11 +64,11 @@ _SHORTEST, _LONGEST = 4, 256
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame, or with a bad CRC what stands where a frame should be."""
+    """One frame; with a bad CRC, the bytes that stand where a frame should be."""
 
     direction: str
     address: int
-    """0-255; 0 speaks to all devices."""
+    """0-255; 0 addresses all devices."""
     function: int
     """1-127, without the bit that marks an exception."""
     crc_good: bool
@@ -81,7 +81,7 @@ class Frame:
 
     @property
     def name(self) -> str:
-        """What the function is called, for people."""
+        """The name of the function, for people."""
         return _FUNCTIONS.get(self.function, f"function {self.function}")
 
     def __str__(self) -> str:
@@ -115,7 +115,7 @@ def is_frame(data: bytes) -> bool:
 
 
 def expected_length(direction: str, data: bytes) -> int | None:
-    """Return the length of the frame that begins here, None if it cannot be told (yet)."""
+    """Return the length of the frame that begins here; None if it is not known (yet)."""
     if len(data) < 2:
         return None
     function = data[1]
@@ -133,7 +133,7 @@ def expected_length(direction: str, data: bytes) -> int | None:
 def frames(direction: str, data: bytes, *, known: bool) -> tuple[Frame, ...]:
     """Return the frames of which these bytes consist, nothing if they are not Modbus.
 
-    `known` says that the port speaks Modbus: bytes that are no frame are then one with a bad CRC.
+    `known` says that the port carries Modbus: then bytes that are not a frame are returned as one with a bad CRC.
     """
     found: list[Frame] = []
     while data:

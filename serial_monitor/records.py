@@ -16,7 +16,7 @@ TO_DEVICE = "toDevice"
 FROM_DEVICE = "fromDevice"
 
 ERROR_EVENTS = frozenset({"error", "discarded", "lineErrors", "cut", "finding"})
-"""The events that somebody should look at."""
+"""The events that deserve attention."""
 
 _LONGEST_TEXT = 2000
 
@@ -56,7 +56,7 @@ def from_json(line: Mapping[str, Any]) -> Record:
     """Return the record that an object stands for.
 
     Raises:
-        ValueError: it stands for none.
+        ValueError: the object is not a record.
     """
     match line:
         case {
@@ -68,19 +68,19 @@ def from_json(line: Mapping[str, Any]) -> Record:
             return Record(float(at), port, kind, bytes.fromhex(data))
         case {"time": float() | int() as at, "port": str(port), "event": str(event), "text": str(text)}:
             return Record(float(at), port, event, text=text[:_LONGEST_TEXT])
-    raise ValueError("this is no record")
+    raise ValueError("this is not a record")
 
 
 def decode(line: bytes) -> Record:
     """Return the record of a line.
 
     Raises:
-        ValueError: the line holds none.
+        ValueError: the line is not a record.
     """
     try:
         found = json.loads(line)
     except RecursionError as error:
-        raise ValueError("this is no record") from error
+        raise ValueError("this is not a record") from error
     if not isinstance(found, dict):
-        raise ValueError("this is no record")  # noqa: TRY004 - one error for whatever a stranger sends
+        raise ValueError("this is not a record")  # noqa: TRY004 - one error for whatever a stranger sends
     return from_json(found)

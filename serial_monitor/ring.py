@@ -1,4 +1,4 @@
-"""What passed a port lately: the last seconds, bounded in bytes too, for whoever asks afterwards.
+"""Keeps what passed a port in the last seconds, bounded in bytes too, for whoever asks afterwards.
 
 The answer goes out in pieces. A token names the place where the next piece begins and the place where the capture ends,
 so that it ends although the port goes on.
@@ -15,12 +15,12 @@ from typing import Any
 from serial_monitor.records import Record
 
 LIMIT_BYTES = 256 * 1024
-"""A ring keeps at most so much, data and about 100 bytes a record."""
+"""Limit in bytes of what a ring keeps: the data, and about 100 bytes for each record."""
 PIECE_BYTES = 96 * 1024
 """The longest piece in bytes of JSON; a direct method's answer has at most 128 KB."""
 _RECORD_BYTES = 100
 _TRIM_SECONDS = 1.0
-"""So often those that are too old are dropped; what is handed out is judged by its own time."""
+"""Seconds between two removals of records that are too old; what is returned is judged by its own time."""
 _TOKEN = re.compile(r"(\d{1,18})-(\d{1,18})")
 
 
@@ -71,7 +71,7 @@ class Ring:
         the first one here: they were dropped meanwhile. `now` is in Unix seconds.
 
         Raises:
-            TokenError: the token is not one of a ring's.
+            TokenError: the token was not given out by a ring.
         """
         end = self._first + len(self._records)
         place = self._first

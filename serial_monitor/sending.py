@@ -1,4 +1,4 @@
-"""Sends a watcher's lines over a stream of asyncio until one side has enough."""
+"""Sends a watcher's lines over a stream of asyncio until one side ends it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import contextlib
 from collections.abc import AsyncGenerator
 
 STALL_SECONDS = 10.0
-"""A watcher that takes nothing for so long is disconnected."""
+"""Seconds after which a watcher that takes nothing is disconnected."""
 
 
 async def send(
     lines: AsyncGenerator[bytes, None], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    """Send lines until they end, the watcher goes or it takes nothing any more; nothing is expected from it."""
+    """Send lines until they end, the watcher leaves, or it takes nothing any more.
+
+    It is not expected to send anything.
+    """
     pump = asyncio.create_task(_pump(lines, writer))
     gone = asyncio.create_task(reader.read(1))
     try:

@@ -13,19 +13,19 @@ _INDENT = " " * 10
 
 
 class Verdict(StrEnum):
-    """What became of a step."""
+    """The result of a step."""
 
     OK = "ok"
     WARNING = "warning"
     """The port works, but something will hinder somebody."""
     FAILED = "failed"
     SKIPPED = "skipped"
-    """It does not apply here, or what stands before it failed."""
+    """It does not apply here, or a step before it failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that was looked at."""
+    """One thing that was checked."""
 
     name: str
     verdict: Verdict
@@ -34,7 +34,7 @@ class Step:
     next: str = ""
     """What to do about it; empty if there is nothing to do."""
     milliseconds: float | None = None
-    """How long the look took; None where it was known already."""
+    """The time that the step took; None if the result was known already."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the step for programs; keys without a value are left out."""
@@ -55,7 +55,10 @@ class Steps:
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Give what is added within its time: since the beginning of the block, or since the step before."""
+        """Measure the time of the steps that are added in the block.
+
+        A step takes the time since the step before it, or since the beginning of the block.
+        """
         self._started = time.monotonic()
         try:
             yield

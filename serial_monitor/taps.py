@@ -1,4 +1,4 @@
-"""The seam in the path of the bytes: who wants to see what passes a port.
+"""The place in the path of the bytes at which watchers see what passes a port.
 
 A port's owner tests one attribute for each chunk of bytes, and formats nothing while it is None:
 
@@ -33,14 +33,14 @@ class Keeper(Sink, Protocol):
 
 
 class Tap:
-    """One port's seam."""
+    """The tap of one port."""
 
     __slots__ = ("_sinks", "name", "watched")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.watched: Callable[[str, bytes | memoryview], None] | None = None
-        """Hands a direction and its bytes to whoever watches; None while nobody does."""
+        """The function that hands a direction and its bytes to those who watch; None while nobody does."""
         self._sinks: tuple[Sink, ...] = ()
 
     def add(self, sink: Sink) -> None:
@@ -53,7 +53,7 @@ class Tap:
         self._set(tuple(other for other in self._sinks if other is not sink))
 
     def event(self, name: str, text: str) -> None:
-        """Say what happened between the bytes; where the text costs something, test `watched` first."""
+        """Report what happened between the bytes. If the text is costly to make, test `watched` first."""
         if self._sinks:
             self._give(Record(time.time(), self.name, name, text=text))
 
@@ -93,7 +93,7 @@ class Taps:
         return self._taps[name]
 
     def forget(self, name: str) -> None:
-        """Do without the tap of a port that is gone; whoever watches is told."""
+        """Forget the tap of a port that is gone; those who watch are told."""
         if (tap := self._taps.pop(name, None)) is not None:
             tap.event("state", "stopped")
 

@@ -1,4 +1,4 @@
-"""What people want to see of a port at a glance, whichever end shows it, and how much passes it. Pure."""
+"""The overview of a port that both ends show, with the rates of its traffic. Pure."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class _Counted:
 
 
 class Rates:
-    """Makes rates of counters."""
+    """Computes rates from counters."""
 
     def __init__(self) -> None:
         self._ports: dict[str, _Counted] = {}

@@ -1,4 +1,4 @@
-"""Those who watch a running program over its control channel: a bounded queue for each, and what happens to a slow one.
+"""The clients that watch a running program over its control channel: each has a bounded queue, and a slow one is cut.
 
 What passes a port waits in the queue until the event loop has time, and goes out in batches. A watcher that does not
 read fast enough is cut: it is told so in a last line and sees nothing more, and the link never waits for it.
@@ -17,15 +17,16 @@ from serial_monitor.taps import Taps
 
 MOST_WATCHERS = 16
 BATCH_SECONDS = 0.03
-"""Records wait so long for others, so that encoding them takes its time after the bytes have passed."""
+"""Seconds that records wait for others, so that they are encoded after the bytes have passed."""
 EARLY_BYTES = 64 * 1024
-"""With so much in the queue nothing waits."""
+"""Bytes in the queue from which on nothing waits."""
 LIMIT_BYTES = 4 * 1024 * 1024
-"""With more in the queue the watcher is cut."""
+"""Limit in bytes of the queue; with more, the watcher is cut."""
 ALIVE_SECONDS = 5.0
-"""So often an empty line goes out where nothing happens: that a watcher has gone shows at some channels only then."""
+"""Seconds after which an empty line is sent if nothing happens: on some channels only that shows that a watcher has
+left."""
 _RECORD_BYTES = 100
-"""What a record counts for beside its data."""
+"""Bytes that a record counts for in addition to its data."""
 
 
 class TooManyWatchersError(Exception):
@@ -33,7 +34,7 @@ class TooManyWatchersError(Exception):
 
 
 class Watcher:
-    """One who watches; `lines` gives what is to be sent."""
+    """One client that watches; `lines` yields what is to be sent to it."""
 
     def __init__(self, limit: int = LIMIT_BYTES) -> None:
         """`limit` is the most that may wait, in bytes."""
@@ -67,7 +68,7 @@ class Watcher:
         self._early.set()
 
     async def lines(self) -> AsyncIterator[bytes]:
-        """Give batches of lines until the watcher is cut; at least one of them is new each time."""
+        """Yield batches of lines until the watcher is cut."""
         while not (self.cut and not self._waiting):
             try:
                 async with asyncio.timeout(ALIVE_SECONDS):
@@ -92,13 +93,15 @@ class Watchers:
         self._watchers: set[Watcher] = set()
 
     async def watch(self, port: str | None, first: Iterable[Record] = ()) -> AsyncGenerator[bytes, None]:
-        """Give the lines of one port, or with None of all; at once those of `first`, which may be none.
+        """Yield the lines of one port, or of all ports for None; those of `first`, which may be empty, come at once.
 
         Raises:
-            TooManyWatchersError: there are enough.
+            TooManyWatchersError: there are `MOST_WATCHERS` already.
         """
         if len(self._watchers) >= MOST_WATCHERS:
-            raise TooManyWatchersError(f"{MOST_WATCHERS} watch already: end one of them first")
+            raise TooManyWatchersError(
+                f"{MOST_WATCHERS} watchers are connected already: end one of them first"
+            )
         watcher = Watcher()
         self._watchers.add(watcher)
         self._taps.watch(watcher, port)

@@ -33,9 +33,9 @@ MOST_PAGES = 8
 _WAITING = 2000
 """Messages that may wait for a page; a slower one is disconnected, and connects again by itself."""
 _EARLIER = 500
-"""Messages that a page gets of what was before it."""
+"""Limit of the earlier messages that a new page gets."""
 _ALIVE_SECONDS = 5.0
-"""So often a page without news is sent a comment: that its window was closed shows only then."""
+"""Seconds after which a page without new messages is sent a comment, which alone shows that its window was closed."""
 
 
 class Page:
@@ -53,17 +53,17 @@ class Page:
         return f"http://127.0.0.1:{self._server.server_address[1]}/{self._token}/"
 
     def announce(self, *, open_browser: bool) -> None:
-        """Say where the page is, and open it if a browser can be found."""
+        """Print the address of the page, and open it if a browser can be found."""
         print(f"the page is at {self.address}; it ends with this command (Ctrl+C)", flush=True)  # noqa: T201
         if open_browser and not webbrowser.open(self.address):
-            print("no browser was found; open the address in one of this computer", file=sys.stderr)  # noqa: T201
+            print("no browser was found; open the address in a browser of this computer", file=sys.stderr)  # noqa: T201
 
     def show(self, item: Block | Record) -> None:
         """Show a block or an event on all open pages."""
         self._server.publish("item", as_object(item), keep=True)
 
     def status(self, snapshot: Snapshot) -> None:
-        """Show how the ports stand on all open pages."""
+        """Show the state of the ports on all open pages."""
         self._server.publish("status", {"at": time.time(), **asdict(snapshot)}, keep=False)
 
     def __enter__(self) -> Self:
@@ -95,7 +95,7 @@ class _Server(ThreadingHTTPServer):
         self._status: bytes | None = None
 
     def publish(self, event: str, content: dict[str, Any], *, keep: bool) -> None:
-        """Send a message to all pages; those that do not take it are left alone."""
+        """Send a message to all pages; one that cannot take it gets nothing more, and its connection ends."""
         message = f"event: {event}\ndata: {json.dumps(content)}\n\n".encode()
         with self._lock:
             if keep:
@@ -109,7 +109,10 @@ class _Server(ThreadingHTTPServer):
                     del self._pages[page]
 
     def join(self) -> queue.Queue[bytes | None] | None:
-        """Return the messages of a new page, beginning with what was before; None if there are enough pages."""
+        """Return the queue of a new page, which begins with earlier messages.
+
+        It is None if there are `MOST_PAGES` already.
+        """
         page: queue.Queue[bytes | None] = queue.Queue(_WAITING)
         with self._lock:
             if len(self._pages) >= MOST_PAGES:
@@ -121,7 +124,7 @@ class _Server(ThreadingHTTPServer):
         return page
 
     def leave(self, page: queue.Queue[bytes | None]) -> None:
-        """Send this page nothing more."""
+        """Stop sending to this page."""
         with self._lock:
             self._pages.pop(page, None)
 
@@ -138,7 +141,7 @@ class _Server(ThreadingHTTPServer):
                     page.put_nowait(None)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of a browser that went away."""
+        """Do not report a browser that went away."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -203,4 +206,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Log nothing: the address with its token is nobody else's business."""
+        """Log nothing, because the address contains the token."""

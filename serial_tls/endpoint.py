@@ -1,4 +1,4 @@
-"""One end of connections: what it shows, whom it trusts, and the rules of TLS that hold for all of them."""
+"""One end of TLS connections: its identity, whom it trusts, and the rules of TLS that hold for all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from serial_tls.identity import Identity, fingerprint
 from serial_tls.session import Role, Session
 
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
-"""Of TLS 1.2: forward secrecy, and no cipher that is not authenticated as a whole. Those of TLS 1.3 are all so."""
+"""The ciphers of TLS 1.2: only those with forward secrecy and authenticated encryption. All ciphers of TLS 1.3 have
+both."""
 
 _REASONS = {
     9: Reason.NOT_YET_VALID,
@@ -31,10 +32,10 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """Trust in single certificates: whoever shows one has its key. Dates and names are not judged."""
+    """Trust in single certificates, whose holders prove that they have the key. Dates and names are not checked."""
 
     accepts: Callable[[str], bool]
-    """Whether a fingerprint is trusted now."""
+    """Return whether a fingerprint is trusted now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Authority:
 
     certificates: tuple[x509.Certificate, ...]
     wrong_name: Callable[[x509.Certificate], str | None]
-    """Gives None if a certificate is for the right peer, else what it is for."""
+    """Returns None if a certificate is for the right peer, and otherwise what it is for."""
 
 
 Trust = Pins | Authority
@@ -73,7 +74,7 @@ class Endpoint:
         self._context = context
 
     def session(self, server_name: str | None = None) -> Session:
-        """Begin a connection; a client may say which name it looks for (RFC 6066, section 3)."""
+        """Begin a connection; a client may name the server that it expects (RFC 6066, section 3)."""
         return Session(self._context, self._role, server_name)
 
     def _verify(
@@ -101,7 +102,7 @@ def _refused(certificate: x509.Certificate, number: int, depth: int) -> TlsError
     reason = _REASONS.get(number, Reason.BAD_CERTIFICATE)
     if reason in (Reason.EXPIRED, Reason.NOT_YET_VALID):
         begin, end, now = certificate.not_valid_before_utc, certificate.not_valid_after_utc, datetime.now(UTC)
-        # Without the time where the date says enough, so that the words stay the same from one attempt to the next.
+        # Without the time if the date suffices, so that the text stays the same from one attempt to the next.
         near = min(abs(now - begin), abs(now - end)) < timedelta(days=1)
         here = f"{now:%Y-%m-%d %H:%M}" if near else f"{now:%Y-%m-%d}"
         detail = f"valid from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC, now it is {here}"

@@ -6,10 +6,10 @@ from enum import Enum, auto
 
 
 class Reason(Enum):
-    """What is wrong. The first group was found here, the second was said by the peer."""
+    """What is wrong. The first group was found at this end, the second was reported by the peer."""
 
     UNKNOWN_PIN = auto()
-    """The peer's certificate is none of the trusted ones."""
+    """The peer's certificate is not one of the trusted ones."""
     EXPIRED = auto()
     NOT_YET_VALID = auto()
     WRONG_NAME = auto()
@@ -27,7 +27,7 @@ class Reason(Enum):
     """A client has sent nothing at all."""
     TIMED_OUT = auto()
     BROKEN = auto()
-    """The bytes are no valid TLS, or were changed on their way."""
+    """The bytes are not valid TLS, or were changed on their way."""
 
     REFUSED_UNKNOWN = auto()
     """The peer does not know our certificate."""
@@ -36,7 +36,7 @@ class Reason(Enum):
     REFUSED_NO_CERTIFICATE = auto()
     REFUSED_VERSION = auto()
     REFUSED = auto()
-    """The peer refused for another reason; the detail is what it said."""
+    """The peer refused for another reason; the detail is its alert."""
 
 
 class TlsError(Exception):
@@ -65,7 +65,8 @@ ALERTS = {
     "certificate required": Reason.REFUSED_NO_CERTIFICATE,
     "protocol version": Reason.REFUSED_VERSION,
 }
-"""The end of OpenSSL's text for an alert of the peer (RFC 8446, section 6.2); the beginning differs between versions."""
+"""The end of OpenSSL's text for an alert of the peer (RFC 8446, section 6.2); the beginning differs between
+versions."""
 
 
 def from_openssl(errors: object) -> TlsError:

@@ -15,7 +15,7 @@ def parse_fingerprint(text: str) -> str:
     """Return the one spelling of a fingerprint; colons between the bytes and capital letters are taken as well.
 
     Raises:
-        IdentityError: it is no SHA-256 fingerprint.
+        IdentityError: it is not a SHA-256 fingerprint.
     """
     digits = text.strip().lower().removeprefix(PREFIX)
     if not _HEXADECIMAL.fullmatch(digits):

@@ -1,4 +1,4 @@
-"""The handshake over a socket of asyncio, within a time."""
+"""The handshake over a socket of asyncio, with a limit of time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SILENCE = 2.0
 """Seconds for a client's first byte. A client of TLS speaks first (RFC 8446, section 2); a raw client may wait for ever."""
 
 _LAST_WORDS = 1.0
-"""Seconds, at most, that a peer has to read why it was refused."""
+"""Seconds that a peer has at most to read why it was refused."""
 
 _NOT_WITHOUT_TLS = b"\x15\x03\x03\0\2\2\x46"
 """The alert `protocol_version`, which tells a peer of ours that sent no TLS what is missing (`looks_like_alert`)."""
@@ -37,7 +37,7 @@ async def shake_hands(connection: socket.socket, session: Session) -> None:
     Bytes of the peer that follow the handshake are kept in the session.
 
     Raises:
-        TlsError: it failed. The peer has been told why, if TLS has words for it.
+        TlsError: the handshake failed. The peer has been told why, if TLS has an alert for it.
         OSError: the connection failed.
     """
     loop = asyncio.get_running_loop()
@@ -67,12 +67,12 @@ async def shake_hands(connection: socket.socket, session: Session) -> None:
 
 
 async def say_last_words(connection: socket.socket, words: bytes) -> None:
-    """Send something and wait until the peer has closed the connection, or a second.
+    """Send something, and wait until the peer has closed the connection, for a second at most.
 
     A connection that is closed while something of the peer is unread is reset, and with it goes what was sent before.
 
     Raises:
-        OSError, TimeoutError: the peer does not want to hear it.
+        OSError, TimeoutError: the peer did not read it.
     """
     if not words:
         return

@@ -1,4 +1,4 @@
-"""Who one end is: a key and a certificate, made on first use and kept in a file that nobody else may read.
+"""The identity of one end: a key and a certificate, made on first use and kept in a file that nobody else may read.
 
 The fingerprint of the certificate is what the other end trusts. So an own certificate has no names that anybody checks,
 and dates that no wrong clock can miss: a pin is trusted until somebody removes it.
@@ -35,7 +35,7 @@ def parse_certificates(pem: str | bytes) -> tuple[x509.Certificate, ...]:
     """Return the certificates of a PEM text, at least one.
 
     Raises:
-        IdentityError: there is none, or one cannot be read.
+        IdentityError: there is no certificate, or one cannot be read.
     """
     try:
         return tuple(x509.load_pem_x509_certificates(pem.encode("ascii") if isinstance(pem, str) else pem))
@@ -45,7 +45,7 @@ def parse_certificates(pem: str | bytes) -> tuple[x509.Certificate, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What one end shows to the other."""
+    """The certificate and key with which one end proves its identity to the other."""
 
     chain: tuple[x509.Certificate, ...]
     """Its own certificate first, then those between it and an authority."""
@@ -53,7 +53,7 @@ class Identity:
 
     @property
     def fingerprint(self) -> str:
-        """Of its own certificate."""
+        """The fingerprint of its own certificate."""
         return fingerprint(self.chain[0])
 
 
@@ -61,7 +61,7 @@ def parse_identity(certificate: str | bytes, key: str | bytes) -> Identity:
     """Read a certificate with its chain, and its key; both PEM, the key not encrypted.
 
     Raises:
-        IdentityError: they cannot be read, or do not belong together.
+        IdentityError: one of them cannot be read, or they do not belong together.
     """
     chain = parse_certificates(certificate)
     try:
@@ -137,7 +137,7 @@ def save_identity(identity: Identity, path: Path) -> None:
 
 
 def own_identity(path: Path, name: str) -> Identity:
-    """Return the identity that is kept in a file; the first time, make it.
+    """Return the identity that is kept in a file; make it if there is none.
 
     Raises:
         IdentityError: the file cannot be read, used or written.

@@ -20,7 +20,7 @@ from serial_tls.errors import Reason, TlsError, from_openssl
 _CHUNK = 32768
 
 _OF_A_RECORD = 256
-"""More than the bytes of a record that are not its data (RFC 8446, section 5.2)."""
+"""Upper bound of the bytes of a record that are not data (RFC 8446, section 5.2)."""
 
 _HANDSHAKE = 0x16
 _ALERT = 0x15
@@ -28,7 +28,7 @@ _ALERT = 0x15
 
 
 class Role(Enum):
-    """Which end this is."""
+    """Which end of the connection this is."""
 
     CLIENT = auto()
     SERVER = auto()
@@ -55,9 +55,10 @@ class Session:
         self._missing = 0
         """The beginning of the next record's header, or else the bytes that the record under way lacks."""
         self.ended = False
-        """Whether the peer has said that it sends no more."""
+        """Whether the peer has announced that it sends no more."""
         self.peer_fingerprint: str | None = None
-        """From the moment at which the peer shows its certificate; it has shown that it has the key once hands are shaken."""
+        """From the moment at which the peer shows its certificate; it has shown that it has the key once hands are
+        shaken."""
         self.refusal: TlsError | None = None
         """Why the certificate was refused; set while hands are shaken."""
 
@@ -70,7 +71,7 @@ class Session:
         """Take bytes of the peer, which are not empty.
 
         Raises:
-            TlsError: these are the first bytes, and no TLS.
+            TlsError: these are the first bytes, and they are not TLS.
         """
         if not self._began:
             self._began = True
@@ -82,7 +83,7 @@ class Session:
 
     @property
     def more(self) -> bool:
-        """Whether another `read` may return something; to learn from it that there is nothing costs most."""
+        """Whether another `read` may return something; a `read` that finds nothing is the most costly one."""
         return self._records > 0
 
     def _count_records(self, data: bytes | memoryview) -> None:
@@ -106,7 +107,7 @@ class Session:
                 self._records += 1
 
     def refuse(self, reason: Reason) -> NoReturn:
-        """Raise a `TlsError` with what is known of the peer."""
+        """Raise a `TlsError` with what is known about the peer."""
         raise TlsError(reason, "", self.peer_fingerprint)
 
     def shake_hands(self) -> bool:
@@ -171,7 +172,10 @@ class Session:
         return self.output(len(data) + _OF_A_RECORD)
 
     def output(self, expected: int = _CHUNK) -> bytes:
-        """Return what is to be sent now, often nothing. It is fastest if it is less than what is `expected`, in bytes."""
+        """Return what is to be sent now, often nothing.
+
+        It is fastest if it is less than what is `expected`, in bytes.
+        """
         parts: list[bytes] = []
         while True:
             try:

@@ -27,7 +27,7 @@ _MOST_RETRIES_KEPT = 1024
 
 
 class DeviceError(Exception):
-    """There is no device; the text says why and what to do."""
+    """The device could not be made; the text says why and what to do."""
 
 
 class NumberTakenError(DeviceError):

@@ -1,7 +1,7 @@
 """What the device has sent and no application has read: as it came, or line by line (drivers/tty/n_tty.c). Pure.
 
 An erased character is not erased on the device's screen, no signal is sent, and parity errors are not marked: a device
-is no person at a keyboard.
+is not a person at a keyboard.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tty_server.ioctl_numbers import (
 from tty_server.termios_settings import Settings
 
 SIZE = 8192
-"""Bytes that stand here at most, as the relay is granted no more; far below a READ request's largest answer."""
+"""Limit of the bytes that are kept here, as the relay is granted no more; far below a READ request's largest answer."""
 
 _LONGEST_LINE = 4095
 _NEW_LINE = 0x0A

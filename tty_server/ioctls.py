@@ -1,6 +1,6 @@
 """What an application's ioctls do to a terminal (drivers/tty/tty_ioctl.c, serial_core.c). Pure.
 
-`TABLE` says for each how many bytes it takes and gives. One that is not in it is not for terminals: ENOTTY.
+`TABLE` has the number of bytes that each takes and returns. One that is not in it is not for terminals: ENOTTY.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ _BREAK = 0.25
 """Seconds that TCSBRK and TCSBRKP without a length send a break."""
 _TENTH = 0.1
 _LONGEST_BREAK = 25.5
-"""Seconds of a break that TCSBRKP sends, at most: longer ones are cut, since a caller could not be ended by SIGKILL alone."""
+"""Seconds of a break that TCSBRKP sends, at most: longer ones are cut, since a caller could not be ended by SIGKILL
+alone."""
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer
-    """The ioctl fails; the argument is the `errno`."""
+    """The ioctl fails with this `errno`."""
 
     def __init__(self, error: int) -> None:
         super().__init__(error)
@@ -49,7 +50,7 @@ class Call(NamedTuple):
 
 
 Answer = bytes | None
-"""What the ioctl gives; None if the request waits, and is answered later."""
+"""The data that the ioctl returns; None if the request waits and is answered later."""
 
 
 class Ioctl(NamedTuple):
@@ -188,7 +189,7 @@ def _set_discipline(call: Call) -> Answer:
 
 
 def _get_serial(call: Call) -> Answer:
-    """Give what tools ask a UART for; a type, since some take a port without one for absent."""
+    """Return what tools ask a UART for, with a type, since some tools take a port without a type for absent."""
     flags = call.terminal.serial_flags
     return _SERIAL.pack(
         *(numbers.PORT_16550A, 0, 0, 0, flags, 16, 0, 115200, 50, 2, 0, 3000, 0, 0, 0, 0, 0),

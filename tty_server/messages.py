@@ -33,7 +33,8 @@ class Kind(IntEnum):
     FAILED = 2
     """There is no device; the rest is the reason, as text. The end of the socket follows."""
     OPEN = 3
-    """`OPENED`: whether an application has the port open, and the bytes that applications have read or discarded, in all."""
+    """`OPENED`: whether an application has the port open, and the bytes that applications have read or discarded, in
+    all."""
     LINE = 4
     """`Line.pack`: what the application set."""
     OUTPUTS = 5
@@ -105,7 +106,7 @@ class Line(NamedTuple):
         """Read the rest of a message.
 
         Raises:
-            MessageError: it is no line.
+            MessageError: the bytes are not a line.
         """
         try:
             baud_rate, data_bits, parity, stop_bits, flow_control = _LINE.unpack(data)
@@ -131,7 +132,7 @@ class ErrorCounts(NamedTuple):
         """Read the rest of a message.
 
         Raises:
-            MessageError: it holds no counts.
+            MessageError: the bytes are not counts.
         """
         try:
             return cls(*_ERRORS.unpack(data))
@@ -140,7 +141,7 @@ class ErrorCounts(NamedTuple):
 
 
 class MessageError(Exception):
-    """The other side sends what is no message of this protocol."""
+    """The other side sent something that is not a message of this protocol."""
 
 
 def message(kind: Kind, rest: bytes = b"") -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tty_server.ioctl_numbers import OCRNL, ONLCR, OPOST
 
 SIZE = 4096
-"""Bytes that stand here at most; an application that writes more waits, as at a UART (UART_XMIT_SIZE)."""
+"""Limit of the bytes that are kept here; an application that writes more waits, as at a UART (UART_XMIT_SIZE)."""
 
 _ENOUGH_ROOM = 256
 """A poll says "writable" with fewer bytes than these (WAKEUP_CHARS, drivers/tty/n_tty.c)."""

@@ -76,7 +76,7 @@ class RelayLink:
         """Return what the relay sent; None if it is gone.
 
         Raises:
-            MessageError: it sends what is no message.
+            MessageError: the relay sent something that is not a message.
         """
         try:
             data = self._socket.recv(_READ_SIZE)

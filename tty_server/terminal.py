@@ -51,7 +51,7 @@ _READABLE, _WRITABLE = POLLIN | POLLRDNORM, POLLOUT | POLLWRNORM
 
 
 class Kernel(Protocol):
-    """Where the answers go."""
+    """Takes the answers to the kernel's requests."""
 
     def answer(self, unique: int, body: bytes) -> None:
         """Answer a request."""

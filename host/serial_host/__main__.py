@@ -31,7 +31,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 done, 1 failed, 2 wrong arguments or configuration."""
+    """Run one command, and return the exit status: 0 done, 1 failed, 2 wrong arguments or configuration."""
     options = make_parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # The name of a device can hold what the code page of a pipe does not.

@@ -24,7 +24,7 @@ class Protocol(StrEnum):
 
 
 class TlsVerify(StrEnum):
-    """By what clients are known."""
+    """How clients are recognised."""
 
     PIN = "pin"
     CA = "ca"
@@ -39,7 +39,7 @@ class Open(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UsbMatch:
-    """Finds a USB adapter again under whatever name it has now; what is None may be anything."""
+    """Finds a USB adapter again under whatever name it has now. A field that is None matches anything."""
 
     vid: int | None = None
     """USB vendor number, 0-0xFFFF."""
@@ -86,7 +86,7 @@ class PortConfig:
     """State of the line while the port is open."""
     rs485: bool = False
     tls: bool = True
-    """False: without TLS, although the file has `[tls]`."""
+    """False serves the port without TLS, although the file has `[tls]`."""
 
     @property
     def line(self) -> LineSettings:

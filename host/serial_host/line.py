@@ -1,4 +1,4 @@
-"""How a serial line is set, what its modem lines say and what went wrong on it: the values, and nothing that acts."""
+"""Values of a serial line: its settings, the state of its modem lines and the counts of its errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Parity(StrEnum):
 
 
 class FlowControl(StrEnum):
-    """Who may stop whom, and how."""
+    """How the two ends of the line stop each other."""
 
     NONE = "none"
     RTS_CTS = "rts_cts"

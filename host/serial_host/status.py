@@ -13,7 +13,7 @@ from typing import Any
 
 
 class State(StrEnum):
-    """Where the COM port stands."""
+    """The state of the COM port."""
 
     OPENING = "opening"
     """Not opened yet."""
@@ -45,7 +45,7 @@ class PortStatus:
     """Milliseconds for which the USB adapter of the open port may collect bytes before it sends them."""
     listening: list[str] = field(default_factory=list)
     not_listening: list[str] = field(default_factory=list)
-    """Why it does not listen everywhere it should, a message each."""
+    """A message for each address at which it should listen and does not."""
     client: str | None = None
     client_since: float | None = None
     connects: int = 0
@@ -68,13 +68,13 @@ class PortStatus:
     last_error_at: float | None = None
 
     def fail(self, message: str) -> bool:
-        """Note an error; gives whether it differs from the one before."""
+        """Record an error, and return whether it differs from the one before."""
         new = message != self.last_error
         self.last_error, self.last_error_at = message, time.time()
         return new
 
     def enter(self, state: State) -> None:
-        """Note a change of state."""
+        """Record a change of state."""
         if state is not self.state:
             self.state, self.since = state, time.time()
 

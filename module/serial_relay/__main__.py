@@ -53,9 +53,9 @@ environment:
 
 
 def main() -> int:
-    """Run a command, or without one the module until SIGTERM or SIGINT.
+    """Run a command; without one, run the module until SIGTERM or SIGINT.
 
-    The exit status of the module is 0 then, 1 when it cannot start, 2 for wrong settings.
+    The exit status of the module is 0 at the end, 1 when it cannot start, and 2 for wrong settings.
     """
     parser = argparse.ArgumentParser(
         prog="serial_relay",
@@ -144,7 +144,10 @@ def _has_azure_sdk() -> bool:
 
 
 def _twin(watches: Inotify, desired: Path | None, reported: Path | None) -> Twin:
-    """Import only what is used: without IoT Edge its SDK need not be there, and takes no memory."""
+    """Return the twin, and import only what it needs.
+
+    Without IoT Edge, its SDK need not be installed and takes no memory.
+    """
     if desired is None:
         from serial_relay.twin.edge import EdgeTwin  # noqa: PLC0415
 

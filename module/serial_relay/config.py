@@ -33,7 +33,7 @@ class WhileDisconnected(StrEnum):
 
 
 class TlsVerify(StrEnum):
-    """By what the host is known."""
+    """How the host is recognised."""
 
     PIN = "pin"
     CA = "ca"
@@ -100,6 +100,6 @@ class PortConfig:
     while_disconnected: WhileDisconnected = WhileDisconnected.DISCARD
     enabled: bool = True
     capture_seconds: int = 0
-    """What passed in the last seconds is kept for the method `capture`, 0-3600; 0 keeps nothing."""
+    """Seconds of traffic that are kept for the method `capture`, 0-3600; 0 keeps nothing."""
     tls: TlsSettings | None = None
     """None: without TLS."""

@@ -11,12 +11,12 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where a port stands, as the reported properties spell it."""
+    """The state of a port, as the reported properties spell it."""
 
     CONNECTING = "connecting"
     """The first connection attempt since the port started, or since an application opened it."""
     NEGOTIATING = "negotiating"
-    """TCP stands, TLS or the com port option (RFC 2217) is not agreed yet."""
+    """TCP is connected, but TLS or the com port option (RFC 2217) is not agreed yet."""
     CONNECTED = "connected"
     RETRYING = "retrying"
     """The last attempt failed or the connection was lost; the next attempt follows by itself."""

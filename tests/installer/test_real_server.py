@@ -118,7 +118,7 @@ def test_a_version_whose_server_ends_at_its_start_is_undone(plant: Plant) -> Non
     assert failed["code"] == 1
     assert "The server ended right after its start." in failed["errors"][0]
     assert "Everything is as before." in failed["errors"][0]
-    assert any("the server ends because of an error in it" in warning for warning in failed["warnings"])
+    assert any("the server ends because of an internal error" in warning for warning in failed["warnings"])
     assert plant.serves("1.1.0")
     assert not Path(plant.program("1.2.0")).exists()
 

@@ -67,7 +67,7 @@ async def test_there_is_a_limit_of_watchers() -> None:
     streams = [watchers.watch(None) for _ in range(MOST_WATCHERS + 1)]
     for stream in streams[:-1]:
         await anext(stream)
-    with pytest.raises(TooManyWatchersError, match="16 watch already"):
+    with pytest.raises(TooManyWatchersError, match="16 watchers are connected already"):
         await anext(streams[-1])
     for stream in streams:
         await stream.aclose()

@@ -227,7 +227,7 @@ def test_a_wrong_pin_is_found(secured_host: SecuredHost, start_relay: StartRelay
     relay.wait_for_status(NAME, state="retrying")
     for diagnosis in diagnose_both_ways(relay):
         assert diagnosis.failed == ["TLS"]
-        assert "is none of `hostFingerprints`" in diagnosis["TLS"]["found"]
+        assert "is not in `hostFingerprints`" in diagnosis["TLS"]["found"]
         assert secured_host.fingerprint in diagnosis["TLS"]["found"]
         assert "`serial-host.cmd identity`" in diagnosis["TLS"]["next"]
         assert diagnosis["TCP connection"]["verdict"] == "ok"

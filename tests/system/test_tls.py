@@ -75,6 +75,7 @@ def test_a_trusted_module_relays_every_byte(
     fingerprint = module_fingerprint(relay)
     assert fingerprint in last_error(relay, "does not know this module", "trust sha256:")
     host.command("trust", fingerprint)
+    host.wait_for_client()
     relay.wait_for_status(NAME, state="connected")
     application = open_port(relay.link(NAME))
     application.write(EVERY_BYTE)
@@ -94,7 +95,7 @@ def test_a_trusted_module_relays_every_byte(
 
     host.command("trust", "--remove", fingerprint)
     last_error(relay, "does not know this module")
-    assert "trusted no more" in host.program.log
+    assert "no longer trusted" in host.program.log
 
 
 def test_pair_admits_the_next_module_and_says_which(
@@ -139,7 +140,9 @@ def test_a_host_renews_its_identity_without_an_outage(
     host = start_secured_host()
     relay = start_relay({NAME: entry(host)})
     host.command("trust", module_fingerprint(relay))
+    host.wait_for_client()  # an attempt that the host was still refusing may have counted as connected for a moment
     relay.wait_for_status(NAME, state="connected")
+    connects = relay.metric("connects_total", port=NAME)
     old = host.fingerprint
     said = host.command("identity", "--renew")
     following = host.status["tls"]["nextFingerprint"]
@@ -148,13 +151,15 @@ def test_a_host_renews_its_identity_without_an_outage(
     relay.configure({NAME: entry(host, old, following)})
     relay.configure({NAME: entry(host, old, following), "spare": entry(host, enabled=False)})
     relay.wait_for_status("spare", state="disabled")  # the change before is applied by then
-    assert relay.metric("connects_total", port=NAME) == 1
+    assert relay.metric("connects_total", port=NAME) == connects
     assert host.command("identity", "--activate").splitlines()[0] == following
     host.stop()
     host.start()
-    relay.wait(lambda: relay.metric("connects_total", port=NAME) == 2, "the connection with the new identity")
+    relay.wait(
+        lambda: relay.metric("connects_total", port=NAME) > connects, "the connection with the new identity"
+    )
     relay.configure({NAME: entry(host, old)})
-    last_error(relay, "none of `hostFingerprints`", following)
+    last_error(relay, "not in `hostFingerprints`", following)
 
 
 def test_a_module_that_does_not_know_the_host_says_what_to_add(
@@ -162,7 +167,7 @@ def test_a_module_that_does_not_know_the_host_says_what_to_add(
 ) -> None:
     host = start_secured_host()
     relay = start_relay({NAME: entry(host, UNKNOWN)})
-    assert host.fingerprint in last_error(relay, "none of `hostFingerprints`")
+    assert host.fingerprint in last_error(relay, "not in `hostFingerprints`")
     wait_for(lambda: "it does not trust this host" in host.program.log, "the host's words")
     assert host.fingerprint in host.program.log
 
@@ -204,7 +209,9 @@ def test_a_secured_module_at_a_plain_host_says_so_and_the_device_gets_nothing(
         {NAME: {"tcpPort": port, "protocol": protocol, "tls": {"hostFingerprints": [UNKNOWN]}}}
     )
     last_error(relay, "[tls]")
-    wait_for(lambda: "it speaks TLS, and this port is served without" in host.program.log, "the host's words")
+    wait_for(
+        lambda: "it uses TLS, and this port is served without TLS" in host.program.log, "the host's words"
+    )
     assert host.status[str(device.path)]["bytes_to_device"] == 0
 
 

@@ -208,8 +208,8 @@ def test_host_with_openssls_client(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], "it shows no certificate"),
-        (["-tls1_1", "-cipher", "DEFAULT:@SECLEVEL=0"], "it has no TLS 1.2 or newer"),
+        ([], "it presented no certificate"),
+        (["-tls1_1", "-cipher", "DEFAULT:@SECLEVEL=0"], "it does not support TLS 1.2 or newer"),
         (
             ["-cert", "CLIENT"],
             "its certificate is not trusted; if it is the right module, run 'serial-host trust sha256:",

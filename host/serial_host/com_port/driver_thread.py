@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 PATIENCE_SECONDS = 0.05
-"""At most this long the event loop waits for a call, and once only: while that call lasts it waits for no further one."""
+"""Seconds that the event loop waits for a call at most. While that call lasts, the loop does not wait for any further
+one."""
 
 MOST_ORDERS = 32
-"""Limit of the orders that wait for a call which lasts."""
+"""Limit of the orders that wait for a call that has not returned yet."""
 
 
 class DriverSlowError(Exception):
@@ -25,7 +26,7 @@ class DriverSlowError(Exception):
 
 
 class _Job:
-    """A call and what became of it."""
+    """A call and its result."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self.function = function
@@ -43,7 +44,7 @@ class _Job:
 
 
 class DriverThread:
-    """Makes one call after the other in a thread of its own, which starts with the first call."""
+    """Makes the calls one after the other in a thread of its own, which starts with the first call."""
 
     def __init__(self, name: str) -> None:
         self._name = name

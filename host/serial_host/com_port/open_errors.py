@@ -1,4 +1,4 @@
-"""Says in one line why a COM port cannot be opened, and what a person can do about it.
+"""Explains in one line why a COM port cannot be opened, and what a person can do about it.
 
 The error number of the system decides, never the class of the exception: Python has one class for several numbers, and
 pyserial hides Windows' number in the text of its own exception, as in

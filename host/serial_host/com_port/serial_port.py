@@ -75,7 +75,10 @@ class _Opened:
 
 
 class SerialComPort:
-    """An open port of the operating system. `threads` selects the pump; by default it is the quickest of the system."""
+    """An open port of the operating system.
+
+    `threads` selects the pump; the default is the fastest one that the system has.
+    """
 
     def __init__(self, opened: _Opened, events: ComPortEvents, *, threads: bool) -> None:
         self._opened = opened
@@ -237,7 +240,10 @@ class SerialComPort:
 
 @contextlib.contextmanager
 def _absent_line_ignored() -> Iterator[None]:
-    """Ignore that the port does not have a line, as pyserial does when it opens a port: nothing is connected to the line."""
+    """Ignore that the port does not have a line, as pyserial does when it opens a port.
+
+    Nothing is connected to the line.
+    """
     try:
         yield
     except OSError as error:

@@ -24,7 +24,8 @@ WRITE_CHUNK = 1024
 """Bytes given to one blocking write. A purge or a close cannot take back more than this many that are on their way."""
 
 PURGE_SECONDS = 0.05
-"""At most this long a purge waits for the reader to leave the driver; that takes microseconds unless the driver hangs."""
+"""Seconds that a purge waits at most for the reader to leave the driver; that takes microseconds unless the driver
+hangs."""
 
 _CANCEL_SECONDS = 0.001
 _FIRST_JOIN_SECONDS, _LAST_JOIN_SECONDS = 0.01, 1.0
@@ -109,7 +110,10 @@ class ThreadPump:
         return discarded + self._end_purge(deliver=False)
 
     def _end_purge(self, *, deliver: bool) -> int:
-        """Let the reader read again; return the size of what it held, which is discarded unless it is to be delivered."""
+        """Let the reader read again.
+
+        Return the size of what it held, which is discarded unless it is to be delivered.
+        """
         with self._changed:
             self._received += self._purged
             self._received_size += sum(map(len, self._purged))

@@ -1,4 +1,4 @@
-"""`check`, `list`, `status` and `stop`: what needs no server of its own. Each returns its exit status."""
+"""The commands `check`, `list`, `status` and `stop`, which start no server. Each function returns the exit status."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from serial_host.plumbing.commands import PROGRAM
 from serial_host.plumbing.text import printable
 
 STOP_SECONDS = 20.0
-"""A server that is told to stop has ended by then: closing a COM port takes 5 s at most."""
+"""Seconds within which a server that was told to stop has ended; closing a COM port takes 5 s at most."""
 
 
 def check(options: argparse.Namespace) -> int:
-    """Check a configuration file, and say what it would serve."""
+    """Check a configuration file, and print what it would serve."""
     configuration = config_file.load(options.config)
     for fault in configuration.faults:
         print(f"serial_host: {fault.message}", file=sys.stderr)  # noqa: T201

@@ -1,4 +1,4 @@
-"""`diagnose`: takes the steps of each port, and says what is wrong and what to do about it."""
+"""The command `diagnose`: it takes the steps for each port, and says what is wrong and what to do about it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from serial_monitor.steps import Steps, Verdict, rendered, worst
 
 
 def run(options: argparse.Namespace) -> int:
-    """Diagnose the ports; returns the exit status: 0 all is well, 1 something failed.
+    """Diagnose the ports, and return the exit status: 0 all is well, 1 something failed.
 
     Raises:
         ConfigError: there is nothing to diagnose.

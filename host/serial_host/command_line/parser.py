@@ -16,11 +16,11 @@ from serial_monitor import command
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-"""The exit statuses besides 0: the command failed, or its arguments or the configuration cannot be used."""
+"""The exit statuses besides 0: the command failed; or its arguments or the configuration cannot be used."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in a sentence, instead of the whole usage."""
+    """Reports a mistake in one sentence, instead of printing the whole usage."""
 
     def error(self, message: str) -> NoReturn:
         command = " ".join((PROGRAM, *self.prog.split()[1:]))
@@ -131,7 +131,7 @@ def make_parser() -> argparse.ArgumentParser:
     trust.add_argument(
         "fingerprint", metavar="FINGERPRINT", nargs="?", help="sha256:... as the module reports it"
     )
-    trust.add_argument("--remove", action="store_true", help="trust it no more, and end its connections")
+    trust.add_argument("--remove", action="store_true", help="stop trusting it, and end its connections")
     _add_server_choice(trust)
 
     pair = commands.add_parser("pair", help="let the next new module be a client (TLS), and say which it was")
@@ -201,5 +201,5 @@ def _add_server_flags(parser: argparse.ArgumentParser) -> None:
         "--log-file",
         metavar="FILE",
         type=Path,
-        help="log there instead of on the screen, 6 files of 1 MB in turn",
+        help="write the log to this file instead of the screen; at most 6 files of 1 MB are kept",
     )

@@ -1,4 +1,7 @@
-"""`identity`, `trust` and `pair`: TLS of the running server, or of a configuration file. Each returns its exit status."""
+"""The commands `identity`, `trust` and `pair`, for the running server or for a configuration file.
+
+Each function returns the exit status.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from serial_host.plumbing.commands import PROGRAM
 from serial_tls.errors import IdentityError
 
 _LOOK_SECONDS = 0.25
-"""Between two looks at whether a client has come."""
+"""Seconds between two questions whether a client has connected."""
 
 
 class SecuringError(Exception):
@@ -49,7 +52,7 @@ def trust(options: argparse.Namespace) -> int:
 
 
 def pair(options: argparse.Namespace) -> int:
-    """Admit the next client that is not known, and say which it was."""
+    """Admit the next client that is not known, and print which one it was."""
     pid = _running(options)
     if pid is None:
         raise SecuringError("no running server has [tls] in its configuration: start it first")
@@ -61,7 +64,7 @@ def pair(options: argparse.Namespace) -> int:
             _print(f"paired with {paired['peer']}: {paired['fingerprint']}")
             return 0
         if status["pairingSeconds"] is None:
-            _print("no new module has come")
+            _print("no new module has connected")
             return EXIT_FAILED
         time.sleep(_LOOK_SECONDS)
 
@@ -101,4 +104,4 @@ def _print(text: str) -> None:
 
 
 ERRORS = (SecuringError, IdentityError)
-"""What these commands raise beside the errors of the others; the text is for people."""
+"""The exceptions that these commands raise in addition to those of the other commands; the text is for people."""

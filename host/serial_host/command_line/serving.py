@@ -1,4 +1,4 @@
-"""`run` and `simulate`: a server from its start to its end."""
+"""The commands `run` and `simulate`: a server from its start to its end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _log = logging.getLogger("serial_host")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve COM ports until stopped; returns the exit status."""
+    """Serve COM ports until the server is stopped, and return the exit status."""
     if options.config is not None:
         if options.device is not None or port_keys(options):
             raise config_file.ConfigError(
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def simulate(options: argparse.Namespace) -> int:
-    """Serve a simulated device until stopped; returns the exit status."""
+    """Serve a simulated device until the server is stopped, and return the exit status."""
     from serial_host.com_port.simulated import loopback_plug, simulated  # noqa: PLC0415
 
     name = f"simulated-{options.kind}"
@@ -104,7 +104,7 @@ def _serve(
             runner.run(_serve_until_stopped(ports, faults, traffic, security))
     except Exception:  # noqa: BLE001  # whatever it is
         # To the log, because a server that runs unattended has no screen.
-        _log.exception("the server ends because of an error in it", extra=Event.SERVER_FAILED.mark)
+        _log.exception("the server ends because of an internal error", extra=Event.SERVER_FAILED.mark)
         return EXIT_FAILED
     return 0
 

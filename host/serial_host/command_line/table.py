@@ -42,7 +42,7 @@ def _tls(tls: Mapping[str, Any] | None) -> Sequence[str]:
         return ()
     lines = [f"TLS: this host is {tls['fingerprint']}; trusted modules: {len(tls['trusted'])}"]
     if tls["pairingSeconds"] is not None:
-        lines.append(f"TLS: a new module is waited for, {tls['pairingSeconds'] / 60:.0f} minutes more")
+        lines.append(f"TLS: waiting for a new module, for {tls['pairingSeconds'] / 60:.0f} minutes more")
     if (refused := tls["refused"]) is not None and refused["fingerprint"] not in tls["trusted"]:
         lines.append(
             f"TLS: {_time(refused['at'])} {refused['peer']} was refused; '{PROGRAM} trust {refused['fingerprint']}'"

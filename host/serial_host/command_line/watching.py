@@ -1,4 +1,4 @@
-"""`monitor` and `status --watch`: what follows a running server. Each returns its exit status."""
+"""The commands `monitor` and `status --watch`, which follow a running server. Each function returns the exit status."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from serial_monitor import command
 from serial_monitor.views import Health, PortView, Snapshot
 
 _HEALTH: Mapping[str, Health] = {"open": "good", "idle": "good", "opening": "waiting"}
-"""What a state means; any other is bad."""
+"""How the table colours each state; any other state is shown as bad."""
 
 
 def monitor(options: argparse.Namespace) -> int:
@@ -65,7 +65,7 @@ def _view(port: Mapping[str, Any]) -> PortView:
     messages = [port["last_error"]] if port["last_error"] and port["device"] is None else []
     messages += [*port["not_listening"], *([port["contention"]] if port["contention"] else [])]
     if port["overruns"]:
-        messages.append(f"{port['overruns']} overruns: the device was faster than its bytes were taken")
+        messages.append(f"{port['overruns']} overruns: the device sent bytes faster than they were read")
     device = port["device"]
     return PortView(
         name=port["name"] if device in (None, port["name"]) else f"{port['name']} ({device})",

@@ -125,7 +125,7 @@ def _read_file(name: str, path: str | None, folder: Path, check: Callable[[str],
         text = (folder / path).read_text("ascii")
         check(text)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it holds no PEM"
+        reason = error.strerror if isinstance(error, OSError) else "it does not contain text in PEM"
         raise TlsTableError(f"tls.{name}: {printable(path, _SHOWN)} cannot be read: {reason}") from error
     except IdentityError as error:
         raise TlsTableError(f"tls.{name}: {printable(path, _SHOWN)}: {error}") from error

@@ -27,7 +27,7 @@ REQUEST_SIZE = 1024
 
 
 class NotRunningError(Exception):
-    """No server answers; the text is for people."""
+    """No server answers. The text is for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,13 @@ class Commands:
     status: Callable[[], dict[str, Any]]
     stop: Callable[[], None]
     monitor: Callable[[object], AsyncGenerator[bytes, None]]
-    """Gives lines of traffic of one port, or with None of all; what it raises before the first line is the answer."""
+    """Yields lines of traffic of one port, or of all ports for None; an exception before the first line is the
+    answer."""
     more: Mapping[str, Callable[[Mapping[str, Any]], object]] = field(default_factory=dict)
     """Other commands by name; each takes the request, whose values are unchecked."""
 
     def answer(self, request: bytes) -> bytes | AsyncGenerator[bytes, None]:
-        """Carry out a request and give the answer's line, or what gives more and more lines; never raises."""
+        """Carry out a request, and return the line of the answer or a generator of lines. Never raises."""
         try:
             asked = json.loads(request)
             command = asked["command"]
@@ -80,7 +81,7 @@ class Commands:
 
 
 async def serve(commands: Commands) -> None:
-    """Answer until cancelled.
+    """Answer requests until cancelled.
 
     Raises:
         OSError: the channel cannot be made.
@@ -111,7 +112,7 @@ def ask(pid: int, command: str, **parameters: str) -> dict[str, Any]:
 
 
 def watch(pid: int, port: str | None) -> Iterator[bytes]:
-    """Give the lines of traffic of one port, or with None of all, until the server ends.
+    """Yield the lines of traffic of one port, or of all ports for None, until the server ends.
 
     Raises:
         NotRunningError: as with `ask`.
@@ -139,7 +140,7 @@ def _checked(pid: int, line: bytes) -> dict[str, Any]:
     answer = json.loads(line)
     if not isinstance(answer, dict):
         raise NotRunningError(
-            f"the server (process {pid}) gives an answer that this version does not understand"
+            f"the server (process {pid}) returned an answer that this version does not understand"
         )
     if "error" in answer:
         raise NotRunningError(f"the server (process {pid}) answers: {printable(answer['error'])}")

@@ -24,7 +24,10 @@ _NAME = re.compile(r"serial-host-(\d+)\.sock")
 
 
 def directory() -> Path:
-    """Return the directory of the sockets: below `XDG_RUNTIME_DIR`, else /run for root, else the temporary directory."""
+    """Return the directory of the sockets.
+
+    It is below `XDG_RUNTIME_DIR`; without that, below /run for root and below the temporary directory for others.
+    """
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime:
         return Path(runtime) / "serial-host"
@@ -67,7 +70,7 @@ def _own(path: Path) -> None:
 
 
 def running() -> list[int]:
-    """Return the process ids that have a socket; what a killed server left is removed."""
+    """Return the ids of the processes that have a socket. The socket that a killed server left behind is removed."""
     found = []
     with contextlib.suppress(FileNotFoundError):
         for path in sorted(directory().iterdir()):
@@ -100,14 +103,14 @@ def _path(pid: int) -> Path:
 
 
 def ask(pid: int, request: bytes) -> bytes:
-    """Send a request and give the answer. Raises `OSError`."""
+    """Send a request and return the answer. Raises `OSError`."""
     with _connect(_path(pid)) as connection, connection.makefile("rb") as answer:
         connection.sendall(request)
         return answer.readline()
 
 
 def stream(pid: int, request: bytes) -> Iterator[bytes]:
-    """Send a request and give the lines of its answer until the server ends. Raises `OSError`."""
+    """Send a request and yield the lines of its answer until the server ends. Raises `OSError`."""
     with _connect(_path(pid)) as connection, connection.makefile("rb") as lines:
         connection.sendall(request)
         connection.settimeout(None)

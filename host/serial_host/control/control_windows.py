@@ -30,11 +30,11 @@ _BUFFER = 65536
 _BROKEN = 109
 """ERROR_BROKEN_PIPE: the server has ended."""
 _MOST_CLIENTS = 24
-"""Clients that are served at a time; further ones wait."""
+"""Limit of the clients that are served at the same time; further ones wait."""
 _CONNECTED = 535
 """ERROR_PIPE_CONNECTED: the client came between making the pipe and waiting for it."""
 _GONE = 232
-"""ERROR_NO_DATA: it came, and went again."""
+"""ERROR_NO_DATA: the client came, and has left again."""
 _BUSY_MILLISECONDS = 2000
 _IDENTIFY_ONLY = 0x00110000
 """SECURITY_SQOS_PRESENT | SECURITY_IDENTIFICATION: whoever made the pipe cannot act in the name of one who asks."""
@@ -74,13 +74,13 @@ async def serve(answer: Callable[[bytes], bytes | AsyncGenerator[bytes, None]], 
     loop = asyncio.get_running_loop()
     server = _PipeServer(loop, answer, request_size)
     first = server.make_pipe(first=True)
-    # Daemons, because nothing but the end of the process wakes a thread that waits for a client.
+    # The threads are daemons, because only the end of the process wakes a thread that waits for a client.
     threading.Thread(target=server.accept, args=(first,), name="control", daemon=True).start()
     await loop.create_future()
 
 
 class _PipeServer:
-    """Has one thread that waits for the next client, and one for each client that is there."""
+    """Has one thread that waits for the next client, and one for each client that is connected."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class _PipeServer:
             except OSError as error:
                 if error.winerror not in (_CONNECTED, _GONE):
                     return
-            # Before the client can go again, because without any end the name would be gone, and anybody's.
+            # The next end is made before this client can leave: without any end the name would be free for anybody.
             following = self.make_pipe(first=False)
             self._places.acquire()
             threading.Thread(target=self._talk, args=(pipe,), name="control client", daemon=True).start()
@@ -140,7 +140,7 @@ class _PipeServer:
             self._places.release()
 
     def _send(self, pipe: int, lines: AsyncGenerator[bytes, None]) -> None:
-        """Write lines until they end or the client goes, which shows at the next write."""
+        """Write lines until they end or the client leaves, which shows at the next write."""
         try:
             while (chunk := self._on_loop(_next(lines))) is not None:
                 _winapi.WriteFile(pipe, chunk)

@@ -30,7 +30,7 @@ def look_at_task(steps: Steps) -> None:
 
 
 def tell_task(steps: Steps, answer: str) -> None:
-    """Add what Windows' answer says of the task."""
+    """Add the state of the task according to Windows' answer."""
     state = task_state(answer)
     if state is None:
         steps.skipped(
@@ -68,7 +68,7 @@ def look_at_tcp_port(steps: Steps, tcp_port: int) -> None:
 
 
 def tell_firewall(steps: Steps, rules: Sequence[str], program: str, tcp_port: int) -> None:
-    """Add what the rules say."""
+    """Add the step for what the firewall rules do."""
     answer, name = admission(rules, program, tcp_port)
     if answer is Admission.ADMITTED:
         steps.ok("firewall", f"the rule '{name}' admits clients to TCP port {tcp_port}")
@@ -87,7 +87,7 @@ def tell_firewall(steps: Steps, rules: Sequence[str], program: str, tcp_port: in
 
 
 def tell_reservation(steps: Steps, ranges: Sequence[PortRange], tcp_port: int) -> None:
-    """Add what the ranges mean for the port."""
+    """Add the step for what the reserved ranges mean for the port."""
     within = [ports for ports in ranges if ports.first <= tcp_port <= ports.last]
     if any(ports.administered for ports in within):
         steps.ok("reserved port", f"TCP port {tcp_port} is reserved")
@@ -115,7 +115,7 @@ def look_at_power_saving(steps: Steps) -> None:
 
 
 def tell_power_saving(steps: Steps, suspends: bool | None) -> None:  # noqa: FBT001  # a fact
-    """Add what the power plan says."""
+    """Add the step for the setting of the power plan."""
     if suspends is None:
         steps.skipped("USB power saving", "the power plan does not say")
     elif suspends:

@@ -1,4 +1,4 @@
-"""Which program listens on a TCP port of this computer, as far as this user may know."""
+"""Which program listens on a TCP port of this computer, as far as this user is allowed to see it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def listener_of(tcp_port: int) -> str | None:
     """Return who listens on a TCP port of this computer; None if nobody does.
 
     Raises:
-        NotToldError: the system does not tell.
+        NotToldError: the system does not answer.
     """
     try:
         connections = psutil.net_connections("tcp")

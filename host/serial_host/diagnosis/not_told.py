@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class NotToldError(Exception):
-    """The system does not tell; the text says why."""
+    """The system does not answer; the text says why."""

@@ -31,13 +31,13 @@ class Subject:
     name: str
     config: PortConfig | None
     fault: str | None
-    """What is wrong with its entry in the configuration."""
+    """What is wrong with the entry of the port in the configuration."""
     pid: int | None
-    """The process that serves it; None if no server does that this user may speak to."""
+    """The process that serves the port; None if there is no such server that this user may access."""
     status: Mapping[str, Any] | None
-    """What that server says of the port, under the names of `status.PortStatus`."""
+    """The status of the port in that server, under the names of `status.PortStatus`."""
     tls: Mapping[str, Any] | None = None
-    """What that server says of its identity and the modules that it trusts; None without `[tls]`."""
+    """The identity of that server and the modules that it trusts; None without `[tls]`."""
 
     @property
     def tcp_port(self) -> int | None:
@@ -48,7 +48,7 @@ class Subject:
 
 
 def diagnose(subject: Subject) -> list[Step]:
-    """Take all steps; never raises for what is wrong with the port. Blocks, for some seconds on Windows."""
+    """Take all steps. Never raises because of a fault of the port. Blocks, on Windows for some seconds."""
     steps = Steps()
     if subject.fault is not None:
         steps.failed(
@@ -93,11 +93,11 @@ def diagnose(subject: Subject) -> list[Step]:
 
 
 def _look_for_device(steps: Steps, subject: Subject) -> PortIdentity | None:
-    """Add whether the device is there; return it, or None."""
+    """Add whether the device is present, and return it; None if it is not."""
     try:
         present = present_ports()
     except ComPortError as error:
-        # What is not in the list may be there all the same: an attempt to open it shows that.
+        # A device that is not in the list may be present nevertheless: an attempt to open it shows that.
         steps.skipped("COM port", printable(error))
         device = subject.status.get("device") if subject.status is not None else None
         return PortIdentity(str(device or subject.name), "")
@@ -159,7 +159,7 @@ def _look_who_has_it(steps: Steps, subject: Subject, device: str) -> None:
 
 
 def _ask_windows(steps: Steps, subject: Subject, device: str, unknown: str) -> None:
-    """Add what the server's attempts, or an own one, say of a COM port on Windows."""
+    """Add what the server's attempts, or an attempt of this command, have found out about a COM port on Windows."""
     hint = (
         f"{unknown}: close terminals and other serial programs; Process Explorer's 'Find Handle' with"
         r" '\Device\Serial' or the adapter's name shows it"
@@ -274,6 +274,6 @@ def _look_at_client(steps: Steps, subject: Subject) -> None:
         refused = f"; {status['refused']} connections were refused" if status.get("refused") else ""
         steps.warning(
             "client",
-            f"no client is there{refused}",
+            f"no client is connected{refused}",
             "look at the other end: 'serial-relay diagnose' there, or the direct method diagnose",
         )

@@ -1,4 +1,4 @@
-"""What Linux is asked for a diagnosis: who has a device open. The other questions are Windows'."""
+"""What Linux is asked for a diagnosis: which programs have a device open. The other questions are for Windows only."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def startup_task() -> str:
 
 
 def try_to_open(device: str) -> None:
-    """Raise `NotToldError`: here `programs_with` tells who has a device open, and nothing need be opened."""
+    """Raise `NotToldError`: `programs_with` returns which programs have a device open, so nothing has to be opened."""
     raise NotToldError(f"nobody needs to open {device} here")
 
 
 def programs_with(device: str) -> list[tuple[str, int]]:
-    """Return the name and process id of each program that has a device open; looks only, and opens nothing.
+    """Return the name and process id of each program that has a device open. Nothing is opened for that.
 
     Raises:
         NotToldError: there is no such device.

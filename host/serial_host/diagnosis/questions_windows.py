@@ -21,7 +21,7 @@ from serial_host.diagnosis.not_told import NotToldError
 _RULES = r"SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy\FirewallRules"
 
 _LIMIT_SECONDS = 20.0
-"""PowerShell needs some seconds for its first start after Windows'."""
+"""Seconds for one command; PowerShell needs some of them for its first start after Windows has started."""
 
 _USB_SETTINGS = "2a737441-1930-4402-8d77-b2bebba308a3"
 _SELECTIVE_SUSPEND = "48e6b7a6-50f5-4782-a5d4-53bb8f07e226"

@@ -1,4 +1,4 @@
-"""Listens on one TCP port at the addresses of now, and hands on each connection with the endpoint to which it came.
+"""Listens on one TCP port at the present addresses, and hands on each connection with the endpoint at which it arrived.
 
 Addresses come and go: a virtual switch gets new ones at every start of Windows. So `update` is called again and again and
 opens and closes sockets. An address that cannot be bound, or at which listening failed, is tried again by the next call.
@@ -22,13 +22,13 @@ _BACKLOG = 8
 
 _FIRST_PAUSE_SECONDS = 0.05
 _LAST_PAUSE_SECONDS = 2.0
-"""The time before the next attempt to accept after one that failed: first and at most."""
+"""Seconds before the next attempt to accept after one that failed: at first, and at most."""
 
 _FEW_FAILURES = 20
-"""After so many failures in a row, with no connection between them, the socket is opened anew."""
+"""Number of failures in a row, with no connection between them, after which the socket is opened again."""
 
 Accept = Callable[[socket.socket, Endpoint], None]
-"""Takes a connection over; called on the event loop's thread."""
+"""Takes a connection over. It is called on the thread of the event loop."""
 
 
 class TcpListener:
@@ -44,16 +44,19 @@ class TcpListener:
 
     @property
     def addresses(self) -> list[str]:
-        """Where the port is listened on, as `address:port`."""
+        """The addresses at which the port is open, as `address:port`."""
         return [socket_name(address, self._tcp_port) for address in self._tasks]
 
     @property
     def problems(self) -> list[str]:
-        """Why the port is not listened on everywhere it should be, a message each."""
+        """A message for each address at which the port should be open and is not."""
         return list(self._problems.values())
 
     def update(self, endpoints: Sequence[Endpoint], missing: Sequence[str] = ()) -> None:
-        """Listen at `endpoints` and nowhere else. `missing` says why there is no endpoint for others."""
+        """Listen at `endpoints` and nowhere else.
+
+        `missing` holds a message for each place for which there is no endpoint.
+        """
         self._endpoints = {endpoint.address: endpoint for endpoint in endpoints}
         for gone in self._tasks.keys() - self._endpoints.keys():
             self._tasks.pop(gone).cancel()
@@ -91,7 +94,7 @@ class TcpListener:
             del self._tasks[address]
 
     async def close(self) -> None:
-        """Listen nowhere."""
+        """Stop listening everywhere."""
         tasks = list(self._tasks.values())
         self.update(())
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -118,7 +121,7 @@ class TcpListener:
                 try:
                     connection, _ = await loop.sock_accept(listener)
                 except OSError as error:
-                    # A client that gave up while it waited, or no descriptors left: neither ends the listener at once.
+                    # A client gave up while it waited, or no descriptors are left; neither ends the listener at once.
                     failures += 1
                     self._log.warning("a connection was not accepted: %s", error)
                     await asyncio.sleep(backoff.delay(loop.time() - accepted_at if failures == 1 else 0.0))
@@ -127,7 +130,7 @@ class TcpListener:
                 try:
                     self._accept(connection, self._endpoints[address])
                 except Exception:  # noqa: BLE001  # one connection must not end the others
-                    self._log.exception("a connection was not taken")
+                    self._log.exception("a connection could not be served")
                     connection.close()
 
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 class Backoff:
     """Delays that double from `first` to `last` seconds, and begin again after a success that lasted `stable` seconds.
 
-    What ends sooner than that was no success: a device that opens and is lost at once would else be opened without end.
+    A success that ends sooner counts as a failure. Otherwise a device that is lost as soon as it is open would be opened
+    again and again without a pause.
     """
 
     def __init__(self, first: float, last: float, stable: float) -> None:
@@ -16,7 +17,7 @@ class Backoff:
         self._next = first
 
     def delay(self, lasted: float = 0.0) -> float:
-        """Return the seconds to wait now that a success has ended, which lasted so many seconds; 0 for a failure."""
+        """Return the seconds to wait after a success that lasted `lasted` seconds; 0 stands for a failure."""
         if lasted >= self._stable:
             self._next = self._first
         delay, self._next = self._next, min(2 * self._next, self._last)

@@ -16,7 +16,7 @@ def allow_many_descriptors() -> None:
 
     Windows has no such limit.
 
-    Where it stays too low, a port that finds no descriptor says so and tries again.
+    Where it stays too low, a port that gets no descriptor reports that and tries again.
     """
     if sys.platform == "win32":
         return

@@ -1,4 +1,6 @@
-"""What monitoring looks for in the log of the operating system: start and end of the server, failure and return of a port.
+"""Writes the events that monitoring looks for to the log of the operating system.
+
+They are the start and the end of the server, and the failure and the return of a port.
 
 A message of `logging` is such an event if it is marked with `extra=Event.….mark`. The handler writes the marked messages in a
 thread of its own, so that no byte of a serial port waits for the system's log.
@@ -14,14 +16,14 @@ import threading
 from collections.abc import Callable
 
 WAITING = 1000
-"""Limit of the events that wait to be written; further ones are left out, and stand in the log file only."""
+"""Limit of the events that wait to be written; further ones are written to the log file only."""
 
 FLUSH_SECONDS = 2.0
-"""At most this long the end of the process waits for the events that are not written yet."""
+"""Seconds that the end of the process waits at most for events that are not written yet."""
 
 
 class Event(enum.IntEnum):
-    """The number under which an event stands in the log; the installer's own are 1 and 2."""
+    """The number of an event in the log; the installer uses 1 and 2."""
 
     STARTED = 10
     STOPPED = 11
@@ -31,7 +33,7 @@ class Event(enum.IntEnum):
 
     @property
     def mark(self) -> dict[str, object]:
-        """What a call of `logging` is given as `extra`."""
+        """The value for the argument `extra` of a call of `logging`."""
         return {"event": self}
 
 
@@ -40,7 +42,7 @@ Report = Callable[[Event, int, str], None]
 
 
 class EventHandler(logging.Handler):
-    """Gives the marked messages to `report`."""
+    """Passes the marked messages to `report`."""
 
     def __init__(self, report: Report) -> None:
         super().__init__()
@@ -57,7 +59,7 @@ class EventHandler(logging.Handler):
                 self._waiting.put_nowait((event, record.levelno, record.getMessage()))
 
     def close(self) -> None:
-        """Write what is queued, but not for long, and end the thread."""
+        """Write what is queued within `FLUSH_SECONDS`, and end the thread."""
         with contextlib.suppress(queue.Full):
             self._waiting.put(None, timeout=FLUSH_SECONDS)
         self._thread.join(FLUSH_SECONDS)

@@ -48,7 +48,7 @@ def report(event: Event, level: int, text: str) -> None:
     """Write an event.
 
     Raises:
-        OSError: Windows does not take it.
+        OSError: Windows did not accept the event.
     """
     kind = _ERROR if level >= logging.ERROR else _WARNING if level >= logging.WARNING else _INFORMATION
     handle = _register(None, SOURCE)

@@ -23,7 +23,7 @@ RETRY_SECONDS = 1.0
 """Time after which a line that could not be written is tried again."""
 
 FLUSH_SECONDS = 2.0
-"""At most this long the end of the process waits for the lines that are not written yet."""
+"""Seconds that the end of the process waits at most for lines that are not written yet."""
 
 
 class Sink(Protocol):
@@ -62,14 +62,14 @@ class QueuedHandler(logging.Handler):
             self._append(line)
 
     def flush(self) -> None:
-        """Wait until everything is written, but not for long."""
+        """Wait until everything is written, for `FLUSH_SECONDS` at most."""
         deadline = time.monotonic() + FLUSH_SECONDS
         with self._changed:
             while self._lines and not self._failed and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
 
     def close(self) -> None:
-        """Write what is queued, but not for long, and end the thread."""
+        """Write what is queued within `FLUSH_SECONDS`, and end the thread."""
         self.flush()
         with self._changed:
             self._closed = True
@@ -89,7 +89,7 @@ class QueuedHandler(logging.Handler):
 
     def _report_left_out(self) -> None:
         if self._left_out:
-            text = f"{self._left_out} messages are missing here: the log could not be written fast enough"
+            text = f"{self._left_out} messages are missing here, because the log could not be written fast enough"
             self._left_out = 0
             self._append(self._line(logging.makeLogRecord({"levelname": "WARNING", "msg": text})))
 
@@ -112,7 +112,7 @@ class QueuedHandler(logging.Handler):
                 self._changed.notify_all()
 
     def _next(self) -> bytes | None:
-        """Wait for a line; None when there is nothing more to do."""
+        """Wait for a line; return None when there is nothing more to do."""
         with self._changed:
             while not self._lines and not self._closed:
                 self._changed.wait()

@@ -10,10 +10,10 @@ from typing import Any
 from serial_host.plumbing.text import printable
 
 BURST = 20
-"""So many lines of one kind are written without a pause."""
+"""Lines of one kind that are written without a pause."""
 
 SECONDS_A_LINE = 30.0
-"""After them there is one more line in this time, which says how many were left out."""
+"""Seconds for each further line of that kind, which says how many were left out."""
 
 
 class Budget:
@@ -39,7 +39,9 @@ class Budget:
 class PortLog(logging.LoggerAdapter[logging.Logger]):
     """Begins each message with the port's name, and writes a kind of message within its `Budget`.
 
-    Messages of one format string are one kind. What others wrote can make no line of its own: it is escaped. All calls are made on the event loop's thread.
+    Messages of one format string are one kind. Text of others is escaped, so that it cannot make a line of its own.
+
+    All calls are made on the event loop's thread.
     """
 
     def __init__(
@@ -72,5 +74,5 @@ class PortLog(logging.LoggerAdapter[logging.Logger]):
 
     @property
     def left_out(self) -> Mapping[str, int]:
-        """How many messages of each kind wait to be spoken of."""
+        """How many messages of each kind were left out and not reported yet."""
         return {kind: budget.left_out for kind, budget in self._budgets.items() if budget.left_out}

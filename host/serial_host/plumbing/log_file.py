@@ -13,7 +13,7 @@ from pathlib import Path
 
 FILE_BYTES = 1_000_000
 FILES_KEPT = 5
-"""Full files, besides the one that is written."""
+"""Number of full files that are kept besides the one that is being written."""
 
 RETRY_SECONDS = 10.0
 """Time after which a renaming that failed is tried again."""

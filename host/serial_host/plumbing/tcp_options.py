@@ -1,4 +1,4 @@
-"""Makes a TCP connection behave like a serial cable: no delay, shallow buffers, dead peers noticed.
+"""Makes a TCP connection behave like a serial cable: without delay, with small buffers, and with dead peers noticed.
 
 A peer that merely stalls answers keepalives and zero-window probes, so nothing here cuts it: that is why
 TCP_USER_TIMEOUT, which does, is not used.

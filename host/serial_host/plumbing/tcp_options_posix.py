@@ -16,7 +16,7 @@ from dataclasses import dataclass
 IDLE_SECONDS = 3
 PROBE_SECONDS = 2
 PROBES = 3
-"""An idle peer that died is noticed after 3 s + 3 x 2 s."""
+"""The death of an idle peer is noticed after 3 s + 3 x 2 s."""
 
 _SILENCE_MILLISECONDS = 5000
 _RETRANSMITS = 3
@@ -50,7 +50,7 @@ def notice_death(connection: socket.socket) -> None:
 
 
 def begin_probe(connection: socket.socket) -> None:
-    """Let the kernel ask an idle peer now whether it is there; `answers` says what came of it.
+    """Let the kernel ask an idle peer now whether it is alive; `answers` returns the result.
 
     Linux sends a keepalive probe as soon as TCP_KEEPIDLE is set to less than the connection's idle time
     (net/ipv4/tcp.c, tcp_sock_set_keepidle_locked).
@@ -60,9 +60,9 @@ def begin_probe(connection: socket.socket) -> None:
 
 
 def answers(connection: socket.socket, waited: float) -> bool | None:
-    """Return whether the peer is there, `waited` seconds after `begin_probe`; None while that is not known.
+    """Return whether the peer is alive, `waited` seconds after `begin_probe`; None while that is not known.
 
-    A peer that has closed its side is not there, even if nobody has read that far. An answer that comes within a tick of
+    A peer that has closed its side counts as gone, even if nobody has read that far. An answer that comes within a tick of
     the probe looks like one that came before it, and a peer that takes no more bytes is asked less and less often. So in
     the end only a question without an answer counts.
     """

@@ -59,20 +59,20 @@ def is_dead(connection: socket.socket) -> bool:  # noqa: ARG001 - the same name 
 
 
 def never_sent(connection: socket.socket) -> int:  # noqa: ARG001 - the same name and arguments as on Linux
-    """Return 0: Windows does not tell how much of what it has taken waits to be sent."""
+    """Return 0: Windows does not report how many of the bytes that it has taken wait to be sent."""
     return 0
 
 
 def begin_probe(connection: socket.socket) -> None:
-    """Let the kernel ask an idle peer now whether it is there, and end the connection if it is not."""
+    """Let the kernel ask an idle peer now whether it is alive, and end the connection if it is not."""
     with contextlib.suppress(OSError):
         connection.ioctl(socket.SIO_KEEPALIVE_VALS, _PROBE)
 
 
 def answers(connection: socket.socket, waited: float) -> bool | None:
-    """Return whether the peer is there, `waited` seconds after `begin_probe`; None while that is not known.
+    """Return whether the peer is alive, `waited` seconds after `begin_probe`; None while that is not known.
 
-    If it is not there, the kernel has ended the connection by then.
+    If it is not, the kernel has ended the connection by then.
     """
     if _has_ended(connection):
         return False

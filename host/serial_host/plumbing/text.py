@@ -1,4 +1,4 @@
-"""Text of others (names, messages of the system, what clients send) in one line that cannot be mistaken for ours."""
+"""Shows text from outside, such as names and data of clients, in one line that cannot be mistaken for our own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ def printable(text: object, longest: int = 300) -> str:
 
 
 def described(error: BaseException) -> str:
-    """Say in one line what was raised: the system's own words where there are some, else the exception's class too."""
+    """Describe an exception in one line.
+
+    That is the message of the system where there is one, and otherwise the exception's class and text.
+    """
     if isinstance(error, OSError) and error.strerror:
         return printable(error.strerror)
     text = printable(error)

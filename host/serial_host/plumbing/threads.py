@@ -1,4 +1,4 @@
-"""Runs a blocking call in a thread of its own, so that a driver that hangs holds up nobody but who asked it.
+"""Runs a blocking call in a thread of its own, so that a driver that hangs holds up only the caller.
 
 Not `asyncio.to_thread`: its threads are few and shared by everybody, and both the event loop's end and Python's own
 wait for them. The threads here are daemons, which nobody waits for.
@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 
 class _Call(Generic[Result]):
-    """One call, and what becomes of its result."""
+    """One call, and where its result goes."""
 
     def __init__(
         self, name: str, function: Callable[[], Result], unwanted: Callable[[Result], object] | None

@@ -1,4 +1,4 @@
-"""What this host keeps of TLS in a folder: its own identity, the next one, and the clients that people have added.
+"""The files for TLS in this host's folder: its own identity, the next one, and the clients that people have added.
 
 identity.pem    key and certificate; made on first use
 next.pem        those that `identity --renew` has made, until `identity --activate`
@@ -27,7 +27,7 @@ _NEXT = "next.pem"
 _TRUSTED = "trusted.json"
 
 MOST_TRUSTED = 1000
-"""Clients that can be added."""
+"""Limit of the clients that can be added."""
 
 
 class Kept:
@@ -51,7 +51,7 @@ class Kept:
             return None
 
     def prepare(self) -> Identity:
-        """Return the identity that waits; make one if there is none."""
+        """Return the identity that waits to be activated; make one if there is none."""
         waiting = self.next_identity()
         if waiting is None:
             waiting = make_identity(_name())
@@ -59,7 +59,7 @@ class Kept:
         return waiting
 
     def activate(self) -> Identity:
-        """Put the identity that waits in the place of the present one."""
+        """Replace the present identity by the one that waits."""
         waiting = self.next_identity()
         if waiting is None:
             raise IdentityError("no new identity is prepared: run 'identity --renew' first")
@@ -80,7 +80,9 @@ class Kept:
         except OSError as error:
             raise IdentityError(f"{path} cannot be read: {error.strerror}") from error
         except (ValueError, TypeError, AttributeError, IdentityError, RecursionError) as error:
-            raise IdentityError(f"{path} holds no list of fingerprints; correct or remove it") from error
+            raise IdentityError(
+                f"{path} does not contain a list of fingerprints; correct or remove the file"
+            ) from error
 
     def save_trusted(self, fingerprints: set[str]) -> None:
         """Replace the fingerprints of the clients that were added."""

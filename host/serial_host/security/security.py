@@ -30,10 +30,10 @@ class Security:
     def __init__(
         self, settings: TlsSettings, on_revoked: Callable[[str], None] = lambda _fingerprint: None
     ) -> None:
-        """Call `on_revoked` with the fingerprint of a client that is trusted no more.
+        """Call `on_revoked` with the fingerprint of a client that is no longer trusted.
 
         Raises:
-            IdentityError: the host's identity, or the list of clients, cannot be had.
+            IdentityError: the host's identity or the list of clients cannot be read or made.
         """
         self._settings = settings
         self.on_revoked = on_revoked
@@ -50,10 +50,10 @@ class Security:
         return self._endpoint.session()
 
     def admit(self, fingerprint: str, peer: str) -> None:
-        """Let a client in that has shown that it has the key of its certificate.
+        """Admit a client that has proved that it has the key of its certificate.
 
         Raises:
-            TlsError: it is not known, and nobody waits for a new one any more.
+            TlsError: the client is not known, and no new client is waited for any more.
         """
         if self._settings.verify is TlsVerify.CA or self.trusts(fingerprint):
             return
@@ -69,7 +69,7 @@ class Security:
         return fingerprint in self._added or fingerprint in self._settings.client_fingerprints
 
     def refused(self, error: TlsError, peer: str) -> str:
-        """Note that a client was refused, and return why, in words."""
+        """Record that a client was refused, and return the reason as text."""
         if error.reason is Reason.UNKNOWN_PIN:
             self._refused = {"fingerprint": error.fingerprint, "peer": peer, "at": time.time()}
         return in_words(error, self._endpoint.identity.fingerprint)
@@ -109,15 +109,15 @@ class Security:
                 "this client stands in client_fingerprints of the configuration file: remove it there"
             )
         if fingerprint not in self._added:
-            raise IdentityError("no client of this fingerprint is trusted")
+            raise IdentityError("no trusted client has this fingerprint")
         self._kept.save_trusted(self._added - {fingerprint})
         self._added.discard(fingerprint)
-        _log.warning("the client %s is trusted no more", fingerprint)
+        _log.warning("the client %s is no longer trusted", fingerprint)
         self.on_revoked(fingerprint)
         return fingerprint
 
     def pair(self) -> float:
-        """Admit the next client that is not known, and return for how many seconds it is waited for."""
+        """Admit the next client that is not known, and return the number of seconds during which that holds."""
         self._require_pins()
         self._pairing_until = time.monotonic() + PAIRING_SECONDS
         self._paired = None

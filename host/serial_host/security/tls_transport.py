@@ -21,7 +21,7 @@ _READ_SIZE = 4096
 
 
 class TlsTransport(asyncio.Transport):
-    """What a session has in the place of its connection's transport."""
+    """The transport that a session uses instead of that of its TCP connection."""
 
     def __init__(self, transport: asyncio.Transport, tls: Session) -> None:
         super().__init__()
@@ -30,7 +30,8 @@ class TlsTransport(asyncio.Transport):
         self._upper: asyncio.BufferedProtocol
         self._paused = False
         self._answers_itself = tls.version != "TLSv1.3"
-        """Whether the session may have something to send that is no answer to `write`: it refuses renegotiations."""
+        """Whether the TLS session may have bytes to send without a call of `write`, because it refuses
+        renegotiations."""
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self._transport.set_write_buffer_limits(high, low)
@@ -89,7 +90,7 @@ class TlsTransport(asyncio.Transport):
             self.deliver()
 
     def deliver(self) -> None:
-        """Hand to the session what it reads now."""
+        """Hand the session as many bytes as it reads now."""
         while not self._paused and not self._transport.is_closing():
             buffer = memoryview(self._upper.get_buffer(-1))
             try:
@@ -116,7 +117,7 @@ class TlsTransport(asyncio.Transport):
 
 
 class Secured(Forwarding):
-    """What the connection's transport calls; `session` is called in turn."""
+    """The protocol that the TCP connection's transport calls; it calls `session` in turn."""
 
     def __init__(self, session: asyncio.BufferedProtocol, tls: Session) -> None:
         super().__init__(session)

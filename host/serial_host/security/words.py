@@ -1,4 +1,4 @@
-"""What a TLS connection that failed means for the person who reads the host's log."""
+"""Explains failed TLS connections to the person who reads the host's log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from serial_tls.errors import Reason, TlsError
 from serial_tls.handshake import SILENCE, TIMEOUT
 
 _SHOWN = 120
-"""Characters of what a client shows in a message."""
+"""Limit in characters of a client's text in a message."""
 
 
 def in_words(error: TlsError, own_fingerprint: str) -> str:  # noqa: C901, PLR0912 - a table of sentences
@@ -26,9 +26,9 @@ def in_words(error: TlsError, own_fingerprint: str) -> str:  # noqa: C901, PLR09
         case Reason.WRONG_AUTHORITY | Reason.BAD_CERTIFICATE:
             return f"its certificate does not come from client_ca of [tls] ({detail})"
         case Reason.NO_CERTIFICATE:
-            return "it shows no certificate, and this port serves known clients only"
+            return "it presented no certificate, and this port serves known clients only"
         case Reason.OLD_VERSION | Reason.REFUSED_VERSION:
-            return "it has no TLS 1.2 or newer: update it"
+            return "it does not support TLS 1.2 or newer: update it"
         case Reason.NOT_TLS:
             return "it does not speak TLS: set tls in the module's desired properties, or tls = false for this port"
         case Reason.CLOSED:

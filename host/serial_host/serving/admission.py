@@ -28,21 +28,22 @@ LOOK_SECONDS = 0.02
 """The time between two looks at the two connections."""
 
 SHOW_SECONDS = 1.0
-"""The time that a newcomer has to show that it is a client."""
+"""Seconds that a newcomer has to show that it is a client."""
 
 PEEK_BYTES = 256
 
 _TAKEN_AT_MOST = 4096
-"""Bytes of TLS that are read from a newcomer that waits."""
+"""Limit of the TLS bytes that are read from a waiting newcomer."""
 
 COM_PORT_OFFERS = (b"\xff\xfb\x2c", b"\xff\xfd\x2c")
-"""IAC WILL COM-PORT-OPTION, IAC DO COM-PORT-OPTION: what an RFC 2217 client begins with."""
+"""IAC WILL COM-PORT-OPTION and IAC DO COM-PORT-OPTION, with which an RFC 2217 client begins."""
 
 KEPT_SECONDS = (5.0, 10.0, 20.0, 40.0, 60.0)
-"""For how long a living client keeps the port after it has replaced another living one, each time in a row."""
+"""Seconds for which a living client keeps the port after it has replaced another living one: the first time, the
+second time in a row, and so on."""
 
 PEACE_SECONDS = 300.0
-"""After so long without a take-over the next one counts as the first."""
+"""Seconds without a take-over after which the next one counts as the first."""
 
 
 class TakeOvers:
@@ -53,7 +54,7 @@ class TakeOvers:
         self._last = 0.0
 
     def kept(self, now: float) -> float:
-        """Return for how many seconds more the present client keeps the port."""
+        """Return the number of seconds for which the present client still keeps the port."""
         if not self._count:
             return 0.0
         return max(0.0, self._last + KEPT_SECONDS[min(self._count, len(KEPT_SECONDS)) - 1] - now)
@@ -72,7 +73,7 @@ class TakeOvers:
 
 
 class PresentClient(Protocol):
-    """What is asked of the client that has the port."""
+    """The questions that are asked about the client that has the port."""
 
     ended: bool
 
@@ -81,7 +82,7 @@ class PresentClient(Protocol):
 
 
 class Verdict(Enum):
-    """What becomes of a newcomer."""
+    """What happens to a newcomer."""
 
     FREE = auto()
     """The port has no client any more, or one that is silent."""
@@ -114,7 +115,7 @@ class Newcomer:
         """`address:port`"""
         self.tls = tls
         self._taken = 0
-        """Bytes that were read into the TLS session."""
+        """The number of bytes that were read into the TLS session."""
 
     def peek(self) -> bytes | None:
         """Return the beginning of what has come, and leave it to be read; None when the connection has ended."""
@@ -144,7 +145,7 @@ class Newcomer:
 
 
 async def contend(newcomer: Newcomer, present: PresentClient, *, rfc2217: bool, take_over: bool) -> Verdict:
-    """Wait until it is known what becomes of a newcomer; nothing is read from it."""
+    """Wait until it is decided what happens to a newcomer; nothing is read from it meanwhile."""
     loop = asyncio.get_running_loop()
     started = loop.time()
     while True:

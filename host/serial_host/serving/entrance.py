@@ -1,4 +1,7 @@
-"""Lets clients in: those that may be served, one at a time; the others are told why not, or cut off."""
+"""Admits clients: one that may be served at a time.
+
+The others are told why they are not served, or are disconnected.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +27,12 @@ if TYPE_CHECKING:  # without TLS nothing of OpenSSL is loaded
     from serial_host.security.security import Security
 
 MOST_WAITING = 8
-"""So many newcomers wait at a time for what becomes of the present client; more are refused at once."""
+"""Limit of the newcomers that wait for the decision about the present client; further ones are refused at once."""
 
 MOST_HANDSHAKES = 8
 MOST_HANDSHAKES_OF_ALL = 64
-"""So many TLS handshakes of one address, and of all, are under way at a time; more connections are cut at once."""
+"""Limits of the TLS handshakes that one address, and all together, may have under way; further connections are closed
+at once."""
 
 
 class EntranceOwner(Protocol):
@@ -40,10 +44,10 @@ class EntranceOwner(Protocol):
 
     @property
     def starting(self) -> bool:
-        """Whether a session has begun of which it is not known yet whether it is served."""
+        """Whether a session has begun for which it is not decided yet whether it is served."""
 
     def start(self, newcomer: Newcomer) -> None:
-        """Begin a session: it is served if no other client is, else refused."""
+        """Begin a session. It is served if no other client is, and refused otherwise."""
 
     def count_refused(self) -> None:
         """Count a newcomer that was turned away."""
@@ -74,11 +78,11 @@ class Entrance:
 
     @property
     def contention(self) -> str | None:
-        """Says which clients replace each other, if any do."""
+        """A sentence that names the clients that replace each other; None if none do."""
         return self._fighters if self._take_overs.contended(time.monotonic()) else None
 
     def accept(self, connection: socket.socket, endpoint: Endpoint) -> None:
-        """Decide on a connection, or begin to; takes it over."""
+        """Take a connection over, and decide on it now or later."""
         try:
             host, port = connection.getpeername()[:2]
             prepare_connection(connection)
@@ -112,7 +116,7 @@ class Entrance:
         task.add_done_callback(self._shaking.discard)
 
     async def _shake_hands(self, newcomer: Newcomer, security: Security) -> None:
-        """Let a newcomer in whose handshake succeeds; nobody else waits for it."""
+        """Admit a newcomer whose handshake succeeds; no other client waits for it."""
         tls = security.session()
         try:
             await shake_hands(newcomer.connection, tls)
@@ -122,7 +126,9 @@ class Entrance:
             self.refuse(newcomer.peer, reason)
             newcomer.cut()
         except OSError as error:
-            self.refuse(newcomer.peer, f"it left in the TLS handshake: {described(error)}")
+            self.refuse(
+                newcomer.peer, f"it ended the connection during the TLS handshake: {described(error)}"
+            )
             newcomer.cut()
         except BaseException:
             newcomer.cut()
@@ -140,7 +146,7 @@ class Entrance:
         elif present is not None and not self._may_contend(newcomer.address, present):
             self._turn_away(newcomer, f"{present.peer} is being served")
         elif len(self._waiting) >= MOST_WAITING:
-            self._turn_away(newcomer, f"{MOST_WAITING} others wait already")
+            self._turn_away(newcomer, f"{MOST_WAITING} other clients wait already")
         else:
             task = asyncio.create_task(self._decide(newcomer), name=f"newcomer {newcomer.peer}")
             self._waiting.add(task)
@@ -153,14 +159,14 @@ class Entrance:
         return present.address == address or self._config.take_over
 
     async def stop(self) -> None:
-        """Let nobody wait any more."""
+        """End the waiting of all newcomers."""
         tasks = (*self._shaking, *self._waiting)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def refuse(self, peer: str, reason: str) -> None:
-        """Count a newcomer that is turned away, and say so once for all that one computer tries."""
+        """Count a newcomer that is turned away, and log that once for all attempts of one computer."""
         self._owner.count_refused()
         refusal = (peer.rpartition(":")[0], reason)
         if refusal != self._last_refusal:
@@ -168,7 +174,7 @@ class Entrance:
             self._log.warning("client %s was refused: %s", peer, reason)
 
     def forget_refusals(self) -> None:
-        """Say the next refusal again whatever it is: a client was served since the last one."""
+        """Log the next refusal whatever it is, because a client was served since the last one."""
         self._last_refusal = None
 
     async def _decide(self, newcomer: Newcomer) -> None:

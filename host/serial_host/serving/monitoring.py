@@ -1,4 +1,4 @@
-"""Lets `serial_host monitor` watch the ports: what passes them, and how their lines stand."""
+"""Lets `serial_host monitor` watch the ports: the bytes that pass, and the state of the lines."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ LOOK_SECONDS = 0.1
 
 
 class WatchRefusedError(Exception):
-    """Nothing is shown; the text says why."""
+    """Nothing can be shown; the text says why."""
 
 
 class LineLook:
-    """Tells a port's tap when its line, its modem lines or its error counts have changed."""
+    """Reports changes of a port's line settings, modem lines and error counts to its tap."""
 
     def __init__(self, tap: Tap) -> None:
         self._tap = tap
@@ -32,7 +32,7 @@ class LineLook:
         self._errors = LineErrors()
 
     def opened(self, port: ComPort) -> None:
-        """Begin anew with a port that was just opened."""
+        """Start again with a port that was just opened."""
         self._line, self._modem, self._errors = str(port.line), None, LineErrors()
         self._tap.event("line", self._line)
 
@@ -64,14 +64,14 @@ def _explained(errors: LineErrors, before: LineErrors) -> str:
             " parity and stop bits with those of the device"
         )
     if new := errors.overrun - before.overrun:
-        parts.append(f"{new} overruns: the device was faster than its bytes were taken")
+        parts.append(f"{new} overruns: the device sent bytes faster than they were read")
     if new := errors.breaks - before.breaks:
         parts.append(f"{new} breaks from the device")
-    return "; ".join(parts) or "the driver's error counts began anew"
+    return "; ".join(parts) or "the driver's error counts started again from 0"
 
 
 class Monitoring:
-    """Gives what passes the ports to those who ask for it over the control channel."""
+    """Sends what passes the ports to those who ask for it over the control channel."""
 
     def __init__(
         self, taps: Taps, statuses: Callable[[], Sequence[PortStatus]], look: Callable[[bool], None]
@@ -82,7 +82,7 @@ class Monitoring:
         self._look = look
 
     async def watch(self, name: object) -> AsyncGenerator[bytes, None]:
-        """Give lines for as long as they are wanted, beginning with how the ports stand; None shows all ports.
+        """Yield lines for as long as they are wanted, beginning with the state of the ports; None shows all ports.
 
         Raises:
             WatchRefusedError: there is no such port, or enough people watch.
@@ -114,7 +114,7 @@ class Monitoring:
 
 
 def _standing(status: PortStatus) -> Iterator[Record]:
-    """Say how a port stands, as events of the moment at which it came to stand so."""
+    """Return the state of a port as events, with the time at which that state began."""
     device = f" as {status.device}" if status.device not in {None, status.name} else ""
     yield Record(status.since, status.name, "state", text=f"{status.state}{device}")
     if status.line is not None:

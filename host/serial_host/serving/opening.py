@@ -20,11 +20,12 @@ CLOSE_SECONDS = 5.0
 """The time that closing a port may take."""
 
 MOST_GIVEN_UP = 4
-"""While so many calls of one port's driver do not return, no further one is made: each of them keeps a thread."""
+"""Limit of the calls of one port's driver that have not returned; beyond it no further call is made, because each of
+them keeps a thread."""
 
 
 class _Events:
-    """What an attempt to open a port tells: the server's own methods, until the attempt is given up."""
+    """The events of an attempt to open a port: they reach the server until the attempt is given up."""
 
     def __init__(self, events: ComPortEvents) -> None:
         self.data_received: Callable[[bytes], None] = events.data_received
@@ -38,7 +39,7 @@ class _Events:
         self._discarded_late(received=received, unsent=unsent)
 
     def mute(self) -> None:
-        """Tell nothing any more."""
+        """Report nothing any more."""
         self.data_received = lambda _: None
         self.port_lost = lambda _: None
         self.pause_writing = self.resume_writing = lambda: None
@@ -62,7 +63,8 @@ class Opening:
         """Open the port.
 
         Raises:
-            ComPortError: it cannot be had now; also in place of whatever else a driver, pyserial or the system raises.
+            ComPortError: the port cannot be opened now. This also replaces any other exception of a driver, pyserial or
+                the system.
         """
         if self.given_up >= MOST_GIVEN_UP:
             raise ComPortError(
@@ -96,7 +98,7 @@ class Opening:
         return port
 
     async def close(self, port: ComPort) -> bool:
-        """Close the port; returns whether the driver did it in time. Never raises."""
+        """Close the port, and return whether the driver did it in time. Never raises."""
         if self._events is not None:
             self._events.mute()
         task = asyncio.ensure_future(_closed(port))
@@ -106,7 +108,7 @@ class Opening:
         return bool(done)
 
     def stop(self) -> None:
-        """Wait for nothing any more that was given up."""
+        """Stop waiting for calls that were given up."""
         for task in self._given_up:
             task.cancel()
 
@@ -115,7 +117,7 @@ class Opening:
         task.add_done_callback(self._given_up.discard)
 
     def _close_late(self, task: asyncio.Future[ComPort]) -> None:
-        """Close a port that was opened after all, when nobody waits for it any more."""
+        """Close a port that was opened after nobody waited for it any more."""
         if not task.cancelled() and task.exception() is None:
             self._give_up(asyncio.ensure_future(_closed(task.result())))
 

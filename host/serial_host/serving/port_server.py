@@ -42,10 +42,10 @@ if TYPE_CHECKING:  # without TLS nothing of OpenSSL is loaded
 
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 2.0
-"""The time before a COM port that could not be opened, or was lost, is tried again: first and at most."""
+"""Seconds before a COM port that could not be opened, or was lost, is tried again: at first, and at most."""
 
 STABLE_SECONDS = 5.0
-"""A port that was open for so long is tried again at once when it is lost; one that was not has proved nothing."""
+"""Seconds for which a port must have been open to be tried again at once when it is lost."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class PortServer:
         tap: Tap,
         security: Security | None,
     ) -> None:
-        """`tap` shows what passes to those who watch."""
+        """`tap` passes the traffic on to those who watch."""
         self._tap = tap
         self._line_look = LineLook(tap)
         self._config = config
@@ -92,7 +92,7 @@ class PortServer:
         return self._config.name
 
     async def run(self) -> None:
-        """Serve until cancelled."""
+        """Serve the port until cancelled."""
         backoff = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, STABLE_SECONDS)
         try:
             while True:
@@ -117,7 +117,7 @@ class PortServer:
             await self._session_changed.wait()
 
     async def _serve_port(self) -> bool:
-        """Open the port and keep it until it is lost, or no longer wanted; returns whether it was lost."""
+        """Open the port and keep it until it is lost or no longer wanted; return whether it was lost."""
         self._port_over = asyncio.get_running_loop().create_future()
         port = await self._opening.open(self)
         try:
@@ -133,7 +133,7 @@ class PortServer:
             self._lose_unsent(port)
             if not await self._opening.close(port):
                 self._log.warning(
-                    "the driver has not closed the port for %g s; it is opened anew all the same",
+                    "the driver has not closed the port for %g s; it is opened again nevertheless",
                     CLOSE_SECONDS,
                 )
 
@@ -180,7 +180,8 @@ class PortServer:
             now = self._status.overruns
         if now > self._status.overruns:
             self._log.warning(
-                "the device was faster than its bytes were taken: %d overruns", now - self._status.overruns
+                "bytes were lost because the device sent them faster than they were read: %d overruns",
+                now - self._status.overruns,
             )
         self._status.overruns = now
         if final:
@@ -196,7 +197,11 @@ class PortServer:
     # What the listener and the interfaces say.
 
     def update_listener(self) -> None:
-        """Listen at the addresses of now; not where a raw client could be told of an absent device by refusal alone."""
+        """Listen at the present addresses.
+
+        The port listens nowhere while the device of a raw port is absent, because only a refused connection tells a raw
+        client of that.
+        """
         if self._port is not None or not self._refuses_without_device:
             self._listener.update(*endpoints(self._config.listen, self._interfaces()))
         else:
@@ -204,7 +209,10 @@ class PortServer:
         self._drop_session_of_a_lost_address()
 
     def _drop_session_of_a_lost_address(self) -> None:
-        """Do not wait for silence: nothing arrives at an address that the computer no longer has (after a sleep, say)."""
+        """End a session whose address is lost, without waiting for silence.
+
+        Nothing arrives at an address that the computer no longer has (after a sleep, say).
+        """
         session = self._session
         if session is None or session.local.is_loopback or session.local.is_link_local:
             return
@@ -232,9 +240,9 @@ class PortServer:
         task.add_done_callback(self._starting.discard)
 
     def revoke(self, fingerprint: str) -> None:
-        """End the connection of a client that is trusted no more."""
+        """End the connection of a client that is no longer trusted."""
         if self._session is not None and self._session.fingerprint == fingerprint:
-            self._session.abort("its certificate is trusted no more")
+            self._session.abort("its certificate is no longer trusted")
 
     def count_refused(self) -> None:
         self._status.refused += 1

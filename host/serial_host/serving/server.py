@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # without TLS nothing of OpenSSL is loaded
     from serial_host.security.security import Security
 
 INTERFACES_SECONDS = 2.0
-"""Between two looks at the interfaces: a switch's address that appears late is listened at after this time."""
+"""Seconds between two looks at the interfaces, and so until the server listens at an address that appears late."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Server:
             for port in ports
         ]
         self.monitoring = Monitoring(taps, self._statuses, self._look_at_lines)
-        """What passes the ports, for those who ask."""
+        """The traffic of the ports, for those who ask for it."""
         self._security = security
         if security is not None:
             security.on_revoked = self._revoke

@@ -1,4 +1,4 @@
-"""RFC 2217's commands in terms of a serial line: pure functions, no port and no connection in here."""
+"""The commands of RFC 2217 in terms of a serial line: pure functions, without a port and without a connection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ LineCommand = (
 NOTIFIED_LINE_STATES = (
     LineState.OVERRUN_ERROR | LineState.PARITY_ERROR | LineState.FRAMING_ERROR | LineState.BREAK_DETECT
 )
-"""What an operating system's driver tells: it counts errors and says nothing of the UART's registers."""
+"""The states that a driver of an operating system reports: it counts errors, and does not show the registers of the
+UART."""
 
 _PARITIES = {
     rfc2217.Parity.NONE: Parity.NONE,
@@ -44,7 +45,10 @@ _FLOW_CONTROL_NUMBERS = {flow_control: number for number, flow_control in _FLOW_
 
 
 def wanted_line(line: LineSettings, command: LineCommand) -> LineSettings:
-    """Return `line` as the client wants it; unchanged where the command only asks or means nothing that a port can do."""
+    """Return `line` as the client wants it.
+
+    It is unchanged where the command only asks or means nothing that a port can do.
+    """
     match command:
         case rfc2217.SetBaudRate(rate) if rate:
             return replace(line, baud_rate=rate)
@@ -61,7 +65,7 @@ def wanted_line(line: LineSettings, command: LineCommand) -> LineSettings:
 
 
 def line_answer(line: LineSettings, command: LineCommand) -> LineCommand:
-    """Answer a line command with what is."""
+    """Return the answer to a line command: the settings in force."""
     match command:
         case rfc2217.SetBaudRate():
             return rfc2217.SetBaudRate(line.baud_rate)
@@ -104,7 +108,7 @@ def modem_notification(lines: ModemLines, before: ModemLines, mask: ModemState) 
     changed = state & (
         ModemState.CTS_CHANGED | ModemState.DSR_CHANGED | ModemState.CD_CHANGED | ModemState.RI_ENDED
     )
-    # Who asked for a line only, without its change bit, is to be told of its changes as well.
+    # A client that asked for a line without its change bit is told of the changes of that line as well.
     for line, bit in _CHANGE_BITS.items():
         if changed & bit:
             changed |= line

@@ -1,4 +1,7 @@
-"""What a client has set of a COM port: remembered while the port is absent, and given to it when it is back."""
+"""The settings that a client has made on a COM port.
+
+They are kept while the port is absent, and made again when it is back.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,17 @@ from serial_host.line import LineErrors, LineSettings, ModemLines
 from serial_host.plumbing.threads import call_in_thread
 
 BREAK_SECONDS = 0.25
-"""Of a break whose length the client does not say, as long as tcsendbreak(3) makes it."""
+"""Seconds of a break whose length the client does not state; tcsendbreak(3) makes it as long."""
 
 
 DRAIN_LIMIT_SECONDS = 6.0
-"""At most so long anything waits for the device to take what was written, whatever its driver does."""
+"""Seconds that anything waits at most for the device to take what was written, whatever its driver does."""
 
 DRAIN_AGAIN_SECONDS = 5.0
-"""After a device was waited for in vain, so long nothing waits for it again."""
+"""Seconds for which nothing waits for a device again after a wait without success."""
 
 CHANGE_SECONDS = 10.0
-"""A driver that needs longer to change the settings hangs."""
+"""Seconds that a driver may take to change the settings; one that takes longer is taken to hang."""
 
 
 class DriverHangsError(Exception):
@@ -30,7 +33,7 @@ class DriverHangsError(Exception):
 
 
 class ControlledPort:
-    """The settings begin as the arguments say; `attach` gives them to a port that has others.
+    """The arguments are the first settings; `attach` applies the settings to a port that has others.
 
     Nothing here raises: what a port cannot do is logged, and what it does instead can be read afterwards.
     """
@@ -77,7 +80,7 @@ class ControlledPort:
         return self._port is None or self._port.drained
 
     async def attach(self, port: ComPort) -> bool:
-        """Bring a port to the settings; returns whether it is still there afterwards."""
+        """Apply the settings to a port, and return whether it is still present afterwards."""
         self._port = port
         self._drain_again_at = 0.0
         # The client before may have left a device that stops the line: that ends before anything waits for the line.
@@ -91,7 +94,7 @@ class ControlledPort:
         return self._port is port
 
     def detach(self) -> None:
-        """Do without the port: it was lost, or the client has left."""
+        """Forget the port: it was lost, or the client has left."""
         self._port = None
 
     async def drain(self) -> None:
@@ -111,7 +114,7 @@ class ControlledPort:
             self._drain_again_at = loop.time() + DRAIN_AGAIN_SECONDS
 
     async def set_line(self, line: LineSettings) -> None:
-        """Change the settings after what was written before; `line` tells afterwards what they are.
+        """Change the settings once what was written before is sent; afterwards `line` holds the settings in force.
 
         Another flow control alone is set at once: it may be what lets the bytes go that were written before.
 
@@ -176,7 +179,7 @@ class ControlledPort:
         self.set_break(on=False)
 
     def discard_received(self) -> int:
-        """Throw away what the device sent and nobody has read; gives the number of bytes."""
+        """Discard what the device sent and nobody has read, and return the number of bytes."""
         try:
             return 0 if self._port is None else self._port.discard_received()
         except Exception as error:  # noqa: BLE001
@@ -184,7 +187,7 @@ class ControlledPort:
             return 0
 
     def discard_unsent(self) -> int:
-        """Throw away what the device has not been sent; gives the number of bytes."""
+        """Discard what was not sent to the device yet, and return the number of bytes."""
         try:
             return 0 if self._port is None else self._port.discard_unsent()
         except Exception as error:  # noqa: BLE001
@@ -206,4 +209,4 @@ class ControlledPort:
             return LineErrors()
 
     def _report(self, error: Exception) -> None:
-        self._log.info("what the client asks for was not done: %s", error)
+        self._log.info("a request of the client could not be carried out: %s", error)

@@ -38,23 +38,23 @@ class LineWatch:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Look from now on, every `POLL_SECONDS`."""
+        """Look from now on, each `POLL_SECONDS`."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(POLL_SECONDS, self._look_again)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def modem_state(self, lines: ModemLines) -> ModemState:
-        """Take `lines` as what the client is told now; returns them with what has changed since it was told last."""
+        """Record that the client is told of `lines` now, and return them with the changes since it was told last."""
         before, self._lines = self._lines, lines
         return modem_state(lines, before)
 
     def forget_errors(self) -> None:
-        """Leave out the errors that were counted until now."""
+        """Do not report the errors that were counted until now."""
         self._errors = self._port.line_errors()
 
     def _look_again(self) -> None:

@@ -8,7 +8,10 @@ from serial_host.session.session import Session
 
 
 class RawSession(Session):
-    """The connection means the port: without a device there is none, and who is turned away is cut off."""
+    """A client without a protocol: the connection stands for the port.
+
+    Without a device there is no connection, and a client that is turned away is disconnected.
+    """
 
     def buffer_updated(self, nbytes: int) -> None:
         if not self._read_before and self._speaks_tls(nbytes):

@@ -46,13 +46,15 @@ from serial_host.session.reading import Hold
 from serial_host.session.session import Session, SessionOwner
 
 STALL_SECONDS = 0.5
-"""A device that takes nothing for so long is stopped: by its flow control, or because it is switched off."""
+"""Seconds after which a device that takes nothing counts as stopped, by its flow control or because it is switched
+off."""
 
 LOOK_AHEAD = 8 * DEVICE_BOUND
-"""So many bytes are taken from a client whose device is stopped, to find the commands behind them that end the stop."""
+"""Limit of the bytes that are taken from a client whose device is stopped, to find the commands behind them that end
+the stop."""
 
 EVENTS_A_TURN = 64
-"""So many of one client's commands are carried out in one turn of the event loop, in which every port waits for them."""
+"""Limit of one client's commands that are carried out in one turn of the event loop, during which every port waits."""
 
 ANSWERS_BOUND = 4 * DEVICE_BOUND
 """While more bytes than this wait for the client, its commands wait. The device's bytes alone are fewer."""
@@ -61,20 +63,23 @@ UNREAD_LIMIT = 8 * DEVICE_BOUND
 """A client for whom more bytes than this wait is disconnected: it asked for silence and goes on asking questions."""
 
 REFUSAL_SECONDS = 1.0
-"""So long a client that is refused has to agree to the com port option, without which it cannot be told why."""
+"""Seconds that a refused client has to agree to the com port option, without which it cannot be told the reason."""
 
 REFUSAL_BYTES = 1024
-"""So many bytes are read from it meanwhile, at least; agreeing takes a client about 30."""
+"""Bytes that are read from a refused client at least; to agree takes a client about 30."""
 
 LAST_WORDS_SECONDS = 2.0
 LAST_WORDS_BYTES = 65536
-"""So long, and so many bytes, a refused client may go on sending after the reason was sent to it: a connection that is
-closed before all of them are read is reset, and the reason may be lost with it."""
+"""Seconds and bytes that a refused client may go on sending after the reason was sent to it. A connection that is closed
+before all of its bytes are read is reset, and the reason may be lost with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _DevicePresent:
-    """Takes its place among the client's events, as the port must not be touched by two at once."""
+    """The device is present.
+
+    This stands in the queue of the client's events, so that only one of them uses the port at a time.
+    """
 
     port: ComPort
 
@@ -116,7 +121,7 @@ class Rfc2217Session(Session):
         self._refusal: asyncio.TimerHandle | None = None
         self._refusal_bytes = 0
 
-    # What the connection says.
+    # Events of the connection.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._connection.start()
@@ -135,7 +140,7 @@ class Rfc2217Session(Session):
         if not (self._work or self._events or self._refused or self._stopped):
             line_data = self._connection.take_data(data)
             if line_data is not None:
-                self._owner.write(self, line_data)  # what most calls come to, the short way
+                self._owner.write(self, line_data)  # the short way, which most calls take
                 return
         if self._refused:
             self._refusal_bytes += nbytes
@@ -163,7 +168,7 @@ class Rfc2217Session(Session):
             self._port.detach()
         super()._end(reason)
 
-    # What the owner says.
+    # Calls of the owner.
 
     def send(self, data: bytes) -> None:
         if self._unsent or self._connection.queued or self._connection.suspended:
@@ -179,7 +184,7 @@ class Rfc2217Session(Session):
         self._refusal = asyncio.get_running_loop().call_later(REFUSAL_SECONDS, self._refused_finally)
 
     def _refused_finally(self) -> None:
-        """Say nothing more, and read for a moment what the client still sends; then its own end closes the connection."""
+        """Send nothing more, and read for a moment what the client still sends; then it closes the connection."""
         if self.ended or self._transport.is_closing():
             return
         self._end("refused")
@@ -229,13 +234,13 @@ class Rfc2217Session(Session):
         if self._stopped and self._present is not None and self._present.unsent > LOOK_AHEAD:
             self.reading.hold(Hold.DEVICE_SLOW)
 
-    # What is said to the client.
+    # Messages to the client.
 
     def _signature(self, state: DeviceState, reason: str = "") -> AccessServerSignature:
         return AccessServerSignature("serial_host", serial_host.__version__, self._name, state, reason)
 
     def _announce(self, lines: ModemLines) -> None:
-        """Tell the state of the device and its lines, once both ends can speak of it and there is one."""
+        """Send the state of the device and its lines, if the com port option is agreed and the state is known."""
         self._announcement_due = not self._takes_more
         if self._connection.agreed and self._state is not None and self._takes_more:
             self._connection.send(Signature(str(self._state)))
@@ -245,7 +250,7 @@ class Rfc2217Session(Session):
 
     @property
     def _takes_more(self) -> bool:
-        """Whether what is said unasked reaches the client now, and does not wait behind what it does not read."""
+        """Whether a notification reaches the client now, instead of waiting behind bytes that it does not read."""
         return not self._connection.suspended and not self.reading.holds & Hold.CLIENT_SLOW
 
     def _may_notify(self) -> bool:
@@ -261,7 +266,7 @@ class Rfc2217Session(Session):
         try:
             self._connection.send(answer)
         except LocalProtocolError as error:
-            # It asked, then switched the option off in the same breath.
+            # The client asked, and switched the option off immediately afterwards.
             self._log.debug("client %s gets no answer: %s", self.peer, error)
 
     def _flush(self) -> None:
@@ -272,18 +277,18 @@ class Rfc2217Session(Session):
             self._transport.write(data)
         waiting = len(self._unsent) + self._transport.get_write_buffer_size()
         if waiting > UNREAD_LIMIT:
-            self.abort(f"it asks for more and more and does not read the answers, {waiting} bytes of them")
+            self.abort(f"it keeps sending requests without reading the answers ({waiting} bytes are queued)")
         elif waiting > ANSWERS_BOUND and not self._connection.suspended:
             self.reading.hold(Hold.ANSWERS_UNREAD)
 
-    # What the client says, one after the other.
+    # Events of the client, one after the other.
 
     def _take(self, events: Iterable[Event | _DevicePresent]) -> None:
         self._events.extend(events)
         self._act()
 
     def _act(self) -> None:
-        """Carry out what waits, as far as nothing that takes time and no unread answers stand before it."""
+        """Carry out the events that wait, up to one that takes time or until too many answers are unread."""
         for _ in range(EVENTS_A_TURN):
             if not self._events or self._busy:
                 break
@@ -314,7 +319,7 @@ class Rfc2217Session(Session):
             return
         error = work.exception()
         if error is not None:
-            self._log.error("a command of %s failed", self.peer, exc_info=error)
+            self._log.error("a command of client %s failed", self.peer, exc_info=error)
             self.abort("a command failed")
             return
         self._act()
@@ -323,7 +328,7 @@ class Rfc2217Session(Session):
         """Act at once, or return what must be awaited before the next event is acted on."""
         match event:
             case PeerFailed(reason):
-                self.close(f"it broke the protocol: {reason}")
+                self.close(f"it violated the protocol: {reason}")
             case _ if self._refused:
                 if isinstance(event, ComPortAgreed):
                     self._announce(ModemLines())
@@ -364,7 +369,7 @@ class Rfc2217Session(Session):
                 self._announce(self._port.modem_lines())
 
     def _sign(self, command: Signature) -> None:
-        """Say who serves which port, or take note of who the client is."""
+        """Answer who serves which port, or log who the client is."""
         if command.text:
             self._log.info("client %s is %.80r", self.peer, command.text)
         elif self._state is not None:

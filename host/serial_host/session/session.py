@@ -28,13 +28,16 @@ CLOSE_SECONDS = 5.0
 
 
 SPEAKS_TLS = (
-    "it speaks TLS, and this port is served without: add [tls] to the configuration file (not tls = false), or remove"
+    "it uses TLS, and this port is served without TLS: add [tls] to the configuration file (not tls = false), or remove"
     " tls from the module's desired properties"
 )
 
 
 class SessionOwner(Protocol):
-    """Whom sessions serve. Each call names its session, because refused and replaced ones live on for a moment."""
+    """The port that a session serves.
+
+    Each call names its session, because refused and replaced sessions still exist for a moment.
+    """
 
     def session_started(self, session: Session) -> None:
         """Take the client or `refuse` it."""
@@ -49,10 +52,10 @@ class SessionOwner(Protocol):
         """Count bytes of the device that were never sent to the client, which is disconnected."""
 
     def port_failed(self, session: Session, reason: str) -> None:
-        """Do without the COM port, whose driver does not return from what this session asked of it."""
+        """Give up the COM port, whose driver does not return from a call that this session made."""
 
     def session_ended(self, session: Session, reason: str) -> None:
-        """Forget the session, which sends nothing and asks for nothing any more. Called once, also for a refused one."""
+        """Forget the session, which makes no further calls but this. It is called once, also for a refused session."""
 
 
 class _Client:
@@ -128,13 +131,13 @@ class Session(asyncio.BufferedProtocol):
         self.fingerprint: str | None = None
         """Of the client's certificate, with TLS."""
         self.local: Address
-        """Of ours, that the client connected to; from `connection_made`."""
+        """The address of this computer to which the client connected; from `connection_made`."""
         self._owner = owner
         self._buffer = memoryview(bytearray(READ_SIZE))
         self.reading: Reading
         """Whether this client and its device may be read; from `connection_made`."""
         self.ended = False
-        """Whether the client is served no more; its connection may stand for some seconds after that."""
+        """Whether the client is no longer served; its connection may stay open for some seconds after that."""
         self._read_before = False
         self._client: _Client
         self._transport: asyncio.Transport
@@ -146,7 +149,7 @@ class Session(asyncio.BufferedProtocol):
         self.reading.release(Hold.STARTING)
 
     def device_absent(self, reason: str) -> None:  # noqa: ARG002  # what to do with it depends on the protocol
-        """Do without a port: it was lost, or could not be opened."""
+        """Serve the client without a port: it was lost, or could not be opened."""
         self.reading.leave()
         self.reading.release(Hold.STARTING)
 
@@ -194,7 +197,7 @@ class Session(asyncio.BufferedProtocol):
         self.reading.release(Hold.CLIENT_SLOW)
 
     def eof_received(self) -> bool:
-        # A client whose process died says no more than this, so a half-closed connection is not kept:
+        # Nothing more than this comes from a client whose process died, so a half-closed connection is not kept:
         # on a quiet line it would hold the port for ever.
         self.close("closed by the client")
         return False
@@ -229,7 +232,7 @@ class Session(asyncio.BufferedProtocol):
     def _speaks_tls(self, nbytes: int) -> bool:
         """End the connection if these bytes are its first ones, and those of a TLS client; return whether they are.
 
-        They must not reach the device, and the person who reads the log shall know what they were.
+        They must not reach the device, and the log has to say what they were.
         """
         self._read_before = True
         if not looks_like_client_hello(self._buffer[:nbytes]):

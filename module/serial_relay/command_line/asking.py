@@ -1,4 +1,4 @@
-"""`status`, `restart`, `lines`: what asks a running module. Each returns its exit status."""
+"""The commands `status`, `restart` and `lines`, which ask a running module. Each function returns the exit status."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def status(options: argparse.Namespace) -> int:
 
 
 def restart(options: argparse.Namespace) -> int:
-    """Connect a port anew."""
+    """Make a port's connection again."""
     client.ask(location.chosen(options.pid), "restartPort", {"port": options.port})
-    _print(f"{options.port}: connects anew")
+    _print(f"{options.port}: the connection is being made again")
     return 0
 
 
@@ -48,7 +48,10 @@ def _modem_lines(name: str, ports: dict[str, dict[str, object]]) -> str:
         raise client.RefusedError(f"there is no port {name}; there are {', '.join(ports) or 'none'}")
     modem = ports[name].get("modem")
     if not isinstance(modem, dict):
-        return f"{name}: its modem lines are not known; they are with the protocol rfc2217, while it is connected"
+        return (
+            f"{name}: its modem lines are not known: they are known only with the protocol rfc2217,"
+            " while the port is connected"
+        )
     return f"{name}: " + ", ".join(f"{line.upper()} {_on(on)}" for line, on in modem.items())
 
 

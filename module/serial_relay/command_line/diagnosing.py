@@ -1,6 +1,7 @@
-"""`diagnose`: takes the steps of each port, and says what is wrong and what to do about it.
+"""The command `diagnose`: it takes the steps for each port, and says what is wrong and what to do about it.
 
-It asks the module that runs here. Where none runs, or with `--desired`, it connects by itself, as that module would.
+It asks the module that runs here. If no module runs here, or with `--desired`, it makes the connections of that module
+itself.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ class _WrongCallError(Exception):
 
 
 def run(options: argparse.Namespace) -> int:
-    """Diagnose the ports; returns the exit status: 0 all is well, 1 something failed, 2 there is nothing to diagnose."""
+    """Diagnose the ports, and return the exit status.
+
+    It is 0 if all is well, 1 if something failed, and 2 if there is nothing to diagnose.
+    """
     try:
         if options.desired is None and (options.pid is not None or location.running()):
             found = _ask(location.chosen(options.pid), options.port)
@@ -72,7 +76,7 @@ async def _probe(desired: Path | None, port: str | None) -> dict[str, _Steps]:
     for name in names:
         config = document.ports.get(name)
         link = links / (config.link if config else name)
-        # A diagnosis makes no identity: the module itself does, as its own user.
+        # A diagnosis makes no identity; only the module does that, as its own user.
         there = kept or (config and config.tls and config.tls.identity is TlsIdentity.EDGE)
         fault = document.port_faults.get(name)
         subjects.append(Subject(config, fault, link, None, identities if there else None))

@@ -27,7 +27,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
-    """Let the parser know the commands; without one, `command` in what it returns is None."""
+    """Add the commands to the parser; without a command, `command` in its result is None."""
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands for a running module")
     of_a_module = argparse.ArgumentParser(add_help=False)
     of_a_module.add_argument(
@@ -44,7 +44,9 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     )
     command.add_arguments(monitor)
 
-    restart = commands.add_parser("restart", parents=[of_a_module], help="connect a port anew")
+    restart = commands.add_parser(
+        "restart", parents=[of_a_module], help="make the connection of a port again"
+    )
     restart.add_argument("port", metavar="PORT", help="name of the port in the desired properties")
 
     lines = commands.add_parser(
@@ -89,7 +91,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command that the arguments name; returns the exit status: 0 done, 1 failed, 2 a wrong call."""
+    """Run the command that the arguments name, and return the exit status: 0 done, 1 failed, 2 a wrong call."""
     try:
         return _COMMANDS[options.command](options)
     except (NotRunningError, RefusedError, command.EndedError, OSError) as error:

@@ -1,4 +1,4 @@
-"""`monitor` and `status --watch`: what follows a running module. Each returns its exit status."""
+"""The commands `monitor` and `status --watch`, which follow a running module. Each function returns the exit status."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEALTH: Mapping[str, Health] = {
     "negotiating": "waiting",
     "disabled": "waiting",
 }
-"""What a state means; any other is bad."""
+"""How the table colours each state; any other state is shown as bad."""
 
 
 def monitor(options: argparse.Namespace) -> int:

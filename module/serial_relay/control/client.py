@@ -1,4 +1,4 @@
-"""Speaks to a running module over its control socket; blocking, for commands."""
+"""Sends requests to a running module over its control socket. The calls block; commands make them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from serial_relay.control import location
 from serial_relay.control.location import NotRunningError
 
 ANSWER_SECONDS = 30.0
-"""A break of 5 s and the host's answer to it end earlier."""
+"""Seconds to wait for an answer; a break of 5 s and the host's answer to it take less."""
 
 
 class RefusedError(Exception):
@@ -33,7 +33,7 @@ def ask(pid: int, method: str, payload: object = None) -> dict[str, Any]:
 
 
 def stream(pid: int, method: str, payload: object = None) -> Iterator[bytes]:
-    """Call a method whose answer goes on, and give its lines until the module ends it.
+    """Call a method whose answer is a stream, and yield its lines until the module ends it.
 
     Raises:
         NotRunningError, RefusedError: as `ask` does.
@@ -68,7 +68,7 @@ def _content(pid: int, line: bytes) -> dict[str, Any]:
         raise NotRunningError(f"the module (process {pid}) does not answer: {error}") from error
     if not isinstance(content, dict):
         raise NotRunningError(
-            f"the module (process {pid}) gives an answer that this version does not understand"
+            f"the module (process {pid}) returned an answer that this version does not understand"
         )
     if status >= 400:
         raise RefusedError(str(content.get("error")))

@@ -44,7 +44,7 @@ def own(path: Path) -> None:
     """Make a directory for sockets, or check the one that is there.
 
     Raises:
-        OSError: it cannot be made, or somebody else could put another socket in the place of ours.
+        OSError: it cannot be made, or another user could replace our socket by one of theirs.
     """
     path.mkdir(mode=0o700, exist_ok=True)
     status = path.lstat()
@@ -53,7 +53,7 @@ def own(path: Path) -> None:
 
 
 def running() -> list[int]:
-    """Return the process ids whose sockets answer; what a killed module left is removed."""
+    """Return the ids of the processes whose sockets answer. The socket that a killed module left behind is removed."""
     found = []
     with contextlib.suppress(FileNotFoundError, PermissionError):
         for path in sorted(directory().iterdir()):
@@ -64,7 +64,7 @@ def running() -> list[int]:
 
 
 def chosen(pid: int | None) -> int:
-    """Return the process to speak to: the one that is named, or the only one that runs.
+    """Return the id of the process to ask: the one that is named, or the only one that runs.
 
     Raises:
         NotRunningError: there is none, or there are several.

@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 REQUEST_SIZE = 65536
 """The longest request in bytes; a longer one ends its connection."""
 _ANSWER_SECONDS = 30.0
-"""A client that takes no answer for so long is left alone."""
+"""Seconds after which a client that reads no answer is disconnected."""
 
 Method = Callable[[str, object], Awaitable[tuple[int, object]]]
-"""Carries out a method by its name and payload, and gives the status and the answer; never raises."""
+"""Carries out a method by its name and payload, and returns the status and the answer; never raises."""
 
 
 Stream = Callable[[object], AsyncGenerator[bytes, None]]
-"""Gives lines for a payload until it is closed; raises `StreamRefusedError` before the first if it cannot."""
+"""Yields lines for a payload until it is closed; raises `StreamRefusedError` before the first line if it cannot."""
 
 
 class StreamRefusedError(Exception):
@@ -54,7 +54,7 @@ class ControlServer:
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Listen; where that is not possible, there is a warning and there are no local commands."""
+        """Listen. If that is not possible, a warning is logged and the local commands do not work."""
         try:
             location.own(self._path.parent)
             self._path.unlink(missing_ok=True)
@@ -124,7 +124,7 @@ class ControlServer:
 
 
 def _request(line: bytes) -> tuple[str | None, object]:
-    """Return what a line asks for; None if it is no request."""
+    """Return the method and the payload of a request; None if the line is not a request."""
     try:
         request = json.loads(line)
     except (ValueError, RecursionError):

@@ -15,7 +15,7 @@ from serial_relay.status import ActualLine, ErrorCode
 
 @dataclass(frozen=True, slots=True)
 class FarEnd:
-    """How far the connection came; `error` is None if it stands."""
+    """How far the connection has come; `error` is None if it is established."""
 
     address: str
     """`address:port`, or the host as configured while there is no connection."""
@@ -54,7 +54,7 @@ NEXT: Mapping[ErrorCode, str] = {
 
 
 async def look_at_the_way(steps: Steps, config: PortConfig) -> Sequence[tuple[int, Address]]:
-    """Add name resolution and route; return the addresses, none if the way ends here."""
+    """Add name resolution and route, and return the addresses; none if there is no way to the host."""
     with steps.timed():
         try:
             addresses = await resolve(config.host, config.tcp_port)
@@ -88,14 +88,17 @@ def _source(family: int, address: Address) -> str | OSError:
 
 
 def skip_the_rest(steps: Steps, why: str, next_: str = "", *, after: str | None = None) -> None:
-    """Add the steps of the connection, or those that come `after` one of them, as not taken; `next_` is said once."""
+    """Add the steps of the connection, or those that come `after` one of them, as not taken.
+
+    Only the first has `next_`.
+    """
     for name in _STEPS[0 if after is None else _STEPS.index(after) + 1 :]:
         steps.skipped(name, why, next_)
         next_ = ""
 
 
 def tell(steps: Steps, config: PortConfig, end: FarEnd) -> None:
-    """Add the steps of the connection: what stands is ok up to the step at which it failed."""
+    """Add the steps of the connection: those before the step at which it failed are ok."""
     fails = None if end.error is None else _FAILS.get(end.error.code, _STEPS[0])
     for number, name in enumerate(_STEPS):
         if end.error is not None and name == fails:
@@ -155,7 +158,7 @@ def begins_with_telnet(address: str) -> RemoteError:
     """Return what is wrong with a raw connection to a server that negotiates."""
     return RemoteError(
         ErrorCode.PROTOCOL,
-        f"{address} begins with telnet negotiation: it is an RFC 2217 server, so its first bytes are none of the device",
+        f"{address} begins with telnet negotiation: it is an RFC 2217 server, so its first bytes do not come from the device",
     )
 
 

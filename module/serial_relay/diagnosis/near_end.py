@@ -1,4 +1,7 @@
-"""The near end of a port: its link, its node, the rights to it, and who has it open. Only looks, and opens nothing."""
+"""The near end of a port: its link, its node, the rights to it, and the programs that have it open.
+
+Nothing is opened for that.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ _MOST_NAMED = 5
 def look(steps: Steps, config: PortConfig, link: Path, *, running: bool, applications: bool) -> None:
     """Add the steps of the near end.
 
-    `running`: whether a module of this machine has made the port; `applications`: whether to look who has it open.
+    `running` says whether a module of this machine has made the port, and `applications` whether to look for the
+    programs that have it open.
     """
     with steps.timed():
         try:
@@ -33,7 +37,7 @@ def look(steps: Steps, config: PortConfig, link: Path, *, running: bool, applica
         if not stat.S_ISCHR(node.st_mode):
             steps.failed(
                 "link",
-                f"{link} leads to {target}, which is no serial port",
+                f"{link} leads to {target}, which is not a serial port",
                 f"remove {link}, or choose another `link`",
             )
             return
@@ -107,7 +111,7 @@ def _look_for_applications(steps: Steps, node: os.stat_result) -> None:
             except PermissionError:
                 hidden = True
                 continue
-            except OSError:  # it has ended
+            except OSError:  # the process has ended
                 continue
             if any(_is(descriptor, node) for descriptor in descriptors):
                 found.append(f"{_program(process)} (process {process.name})")

@@ -24,12 +24,12 @@ from serial_relay.remote.connection import RemoteError
 from serial_relay.status import ConfigFault, ErrorCode, PortError, PortStatus, State
 
 _SETTLES_WITHIN = 10.0
-"""Seconds in which a port that connects is connected or has failed."""
+"""Seconds within which a port that is connecting has connected or failed."""
 
 _LOOK = 0.05
 
 _STEADY_AFTER = 5.0
-"""Seconds; a connection that stood as long is not one that is lost at once each time."""
+"""Seconds after which a connection does not count as one that is lost at once each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +42,15 @@ class Subject:
     link: Path
     """What applications open."""
     status: PortStatus | None
-    """What the module that runs the port knows of it, None where no module runs it: a probe connects then."""
+    """The status in the module that runs the port. None if no module runs it; then a probe makes a connection."""
     identities: Identities | None = None
-    """What a probe shows to a host with TLS."""
+    """The identities that a probe presents to a host with TLS."""
     applications: bool = True
     """Whether the programs that have the port open are looked for, which reads all of /proc."""
 
 
 async def diagnose(subject: Subject) -> list[Step]:
-    """Take all steps; never raises for what is wrong with the port."""
+    """Take all steps. Never raises because of a fault of the port."""
     steps = Steps()
     config = subject.config
     _look_at_configuration(steps, subject)

@@ -1,4 +1,4 @@
-"""An own attempt to connect, made where no module of this machine has the port. It never takes a port from a client.
+"""An attempt to connect, made if no module of this machine has the port. It never takes a port from a client.
 
 It listens before it speaks. The host of this project serves the client that it has, and lets a newcomer replace that one
 only if the newcomer speaks or stays for a second (host/serial_host/serving/admission.py). So with the protocol raw the
@@ -48,7 +48,7 @@ newcomer that says nothing after 1.5 s, and says so.
 """
 
 _FIRST = 4096
-"""Bytes of a server's first words."""
+"""Limit in bytes of a server's first text."""
 
 _LOOK = 0.02
 _LONGEST = 30.0
@@ -195,22 +195,22 @@ class _Seen:
         self.remote_lost(error)
 
     def device_data(self, data: bytes) -> None:
-        """Drop the bytes of the device: no application is there."""
+        """Discard the bytes of the device, because there is no application."""
 
     def look_for_flush(self) -> None:
         """See `ComPortEvents`; no application uses this connection."""
 
     def device_data_flushed(self, size: int) -> None:
-        """Nothing is flushed here."""
+        """Do nothing: nothing is flushed here."""
 
     def connection_full(self, *, full: bool) -> None:
-        """Nothing but requests is written here."""
+        """Do nothing, because only requests are written here."""
 
     def com_port_changed(self) -> None:
-        """The line is read at the end."""
+        """Do nothing: the line is read at the end."""
 
     def suspended_by_host(self, *, suspended: bool) -> None:
-        """Nothing but requests is written here."""
+        """Do nothing, because only requests are written here."""
 
     def round_trip_measured(self, seconds: float) -> None:
-        """The probe does not live so long."""
+        """Do nothing: the probe ends before the first heartbeat."""

@@ -30,7 +30,7 @@ _RETRY = 60.0
 
 
 class Identities:
-    """Own identity in `state_dir`, and the one of IoT Edge; either may be impossible here, which its users learn."""
+    """The own identity in `state_dir`, and the one of IoT Edge. Either may be unavailable here; then `get` raises."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Identities:
         """Return an identity.
 
         Raises:
-            IdentityError: it cannot be had; the text says what to do.
+            IdentityError: the identity is not available; the text says what to do.
         """
         async with self._making:
             if kind is TlsIdentity.OWN:
@@ -69,7 +69,7 @@ class Identities:
             return self._edge
 
     async def stop(self) -> None:
-        """Fetch nothing more."""
+        """Stop renewing the certificate of IoT Edge."""
         if self._renewing is not None:
             self._renewing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -96,7 +96,7 @@ class Identities:
 
         workload = WorkloadApi.of_environment(self._environment)
         if workload is None:
-            raise IdentityError('this is no module of IoT Edge: set `identity` to "own"')
+            raise IdentityError('this is not a module of IoT Edge: set `identity` to "own"')
         return await asyncio.to_thread(workload.new_identity)
 
     async def _keep_fresh(self) -> None:
@@ -107,7 +107,7 @@ class Identities:
             try:
                 self._edge = await self._fetch()
             except IdentityError as error:
-                log.warning("the certificate of this module is not renewed yet: %s", error)
+                log.warning("the certificate of this module could not be renewed yet: %s", error)
 
 
 def _expired(identity: Identity) -> bool:

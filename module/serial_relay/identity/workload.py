@@ -71,7 +71,7 @@ class WorkloadApi:
             connection.close()
         if response.status not in (200, 201):
             said = escaped(body.decode("utf-8", "replace"), 100)
-            raise IdentityError(f"the workload API gives no certificate: {response.status} {said}")
+            raise IdentityError(f"the workload API did not return a certificate: {response.status} {said}")
         return _identity(body)
 
     def _connection(self) -> http.client.HTTPConnection:
@@ -97,8 +97,10 @@ def _identity(body: bytes) -> Identity:
         answer: Any = json.loads(body)
         certificate, key = answer["certificate"], answer["privateKey"]["bytes"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise IdentityError("the workload API gives an answer without certificate and key") from error
+        raise IdentityError("the workload API returned an answer without a certificate and a key") from error
     try:
         return parse_identity(str(certificate), str(key))
     except (IdentityError, UnicodeEncodeError) as error:
-        raise IdentityError(f"the workload API gives a certificate that cannot be used: {error}") from error
+        raise IdentityError(
+            f"the workload API returned a certificate that cannot be used: {error}"
+        ) from error

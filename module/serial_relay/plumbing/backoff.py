@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt: capped exponential back-off with full jitter. Pure, no clock."""
+"""The time to wait before the next attempt: capped exponential back-off with full jitter. Pure, without a clock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Backoff:
         self._ceiling = first
 
     def next_delay(self) -> float:
-        """Seconds to wait after one more failure."""
+        """Return the seconds to wait after one more failure."""
         ceiling = self._ceiling
         self._ceiling = min(self._cap, ceiling * 2)
         return self._draw(0.0, ceiling)

@@ -27,10 +27,13 @@ class ChannelEvents(Protocol):
     """What a channel tells its owner; every call comes from the event loop."""
 
     def channel_ended(self, error: OSError | None) -> None:
-        """No more will be read: end of file (None) or an error of `read` or `write`. Said once until reopened."""
+        """No more will be read: the file has ended (None), or `read` or `write` has failed.
+
+        Called once until it is reopened.
+        """
 
     def pause_writing(self) -> None:
-        """Write no more until `resume_writing`: the kernel takes nothing now. What was written is kept."""
+        """Stop writing until `resume_writing`, because the kernel takes nothing now. What was written is kept."""
 
     def resume_writing(self) -> None:
         """All is written, and the kernel takes more."""
@@ -46,7 +49,7 @@ class ByteChannel:
         deliver: Callable[[bytes], None],
         events: ChannelEvents,
     ) -> None:
-        """Call `deliver` with the bytes just read, never empty; of the rest tell `events`."""
+        """Call `deliver` with the bytes just read, which are never empty; report everything else to `events`."""
         self._loop = loop
         self._fd = fd
         self._deliver = deliver
@@ -77,7 +80,7 @@ class ByteChannel:
             self._loop.add_reader(self._fd, self._readable)
 
     def pause_reading(self) -> None:
-        """Deliver nothing more until `resume_reading`."""
+        """Stop delivering until `resume_reading`."""
         if self._reading:
             self._reading = False
             self._loop.remove_reader(self._fd)
@@ -101,13 +104,13 @@ class ByteChannel:
             self._events.pause_writing()
 
     def wait_until_writable(self) -> None:
-        """Let the owner pause until the kernel signals that it takes more, although it took everything so far."""
+        """Pause the owner until the kernel signals that it takes more, although it has taken everything so far."""
         if not self._unwritten:
             self._loop.add_writer(self._fd, self._writable)
             self._events.pause_writing()
 
     def drop_unwritten(self) -> int:
-        """Forget what the kernel has not taken, give its size in bytes, and let the owner write again."""
+        """Forget what the kernel has not taken, return its size in bytes, and let the owner write again."""
         dropped = len(self._unwritten)
         if dropped:
             self._unwritten = b""

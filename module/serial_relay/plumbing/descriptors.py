@@ -11,7 +11,7 @@ _WANTED = 4096
 def allow_many_descriptors() -> None:
     """Raise the soft limit of this process (getrlimit(2), RLIMIT_NOFILE) as far as it is needed and allowed.
 
-    Where it stays too low, a port that finds no descriptor says so and tries again.
+    Where it stays too low, a port that gets no descriptor reports that and tries again.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _WANTED if hard == resource.RLIM_INFINITY else min(_WANTED, hard)

@@ -1,4 +1,4 @@
-"""inotify(7) on the event loop: who opened a pty slave, which file was replaced. Nothing else is watched here.
+"""inotify(7) on the event loop: it reports who opened a pty slave and which file was replaced.
 
 One instance serves the whole process: the kernel allows 128 instances for each user by default
 (`fs.inotify.max_user_instances`), but a practically unlimited number of watches.
@@ -33,10 +33,10 @@ _READ_SIZE = 4096
 """Bytes of events that are read in one turn of the event loop."""
 
 _TURN_SECONDS = 0.001
-"""So long events are called back for in one turn, in which everything else waits."""
+"""Seconds that callbacks may take in one turn of the event loop, during which everything else waits."""
 
 _MOST_WAITING = 32
-"""Events of one watch that wait; when there are more, its callback is told once that there were some."""
+"""Limit of the waiting events of one watch; when there are more, its callback is called once for all of them."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -61,7 +61,7 @@ class Inotify:
         loop.add_reader(self._fd, self._readable)
 
     def watch(self, path: Path, mask: int, callback: Callback) -> int:
-        """Call `callback` for events of `mask` on `path`; give the watch descriptor for `unwatch`.
+        """Call `callback` for events of `mask` on `path`; return the watch descriptor for `unwatch`.
 
         A path has one watch: two links to the same file share it, and the last callback wins.
 

@@ -43,7 +43,7 @@ _SEVERITIES = (
     (logging.NOTSET, "<7>", "DBG"),
 )
 
-# Libraries that tell at "info" what they do with every message.
+# Libraries that log each of their messages at the level "info".
 _TALKATIVE = ("azure", "paho", "urllib3", "asyncio")
 
 
@@ -54,7 +54,7 @@ def known_level(value: str) -> str:
         ValueError: there is no such level.
     """
     if (level := value.lower()) not in LEVELS:
-        raise ValueError("no such level")  # without the value, which may be a text that cannot be encoded
+        raise ValueError("no such level")  # without the value, which may be text that cannot be encoded
     return level
 
 
@@ -96,7 +96,7 @@ def set_level(level: str) -> None:
     """Change the level of a running process; libraries stay at warnings unless it is `debug`.
 
     Raises:
-        KeyError: the level is none of `LEVELS`.
+        KeyError: the level is not in `LEVELS`.
     """
     number = LEVELS[level]
     logging.getLogger().setLevel(number)

@@ -1,4 +1,4 @@
-"""Limits how many log lines of one kind there are, so that nothing that a stranger can cause fills the log. Pure."""
+"""Limits how many log lines of one kind are written, so that nobody outside can fill the log. Pure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import logging
 from collections import OrderedDict
 
 BURST = 20
-"""So many lines of one kind are written without a pause."""
+"""Lines of one kind that are written without a pause."""
 
 SECONDS_A_LINE = 30.0
-"""After them there is one more line in this time, which says how many were left out."""
+"""Seconds for each further line of that kind, which says how many were left out."""
 
 MOST_KINDS = 1000
-"""Kinds that are remembered; the one that was not met for the longest time is forgotten first."""
+"""Limit of the kinds that are remembered; the one that has not occurred for the longest time is forgotten first."""
 
 Kind = tuple[str, str]
 

@@ -22,11 +22,11 @@ Query = Callable[[str], Sequence[Found]]
 
 
 def query(host: str) -> Sequence[Found]:
-    """Ask the system; blocks.
+    """Ask the system. Blocks.
 
     Raises:
         OSError: there is no answer (`socket.gaierror`).
-        UnicodeError: it is no host name.
+        UnicodeError: it is not a host name.
     """
     answer = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return [(family, address) for family, _type, _protocol, _name, address in answer]  # type: ignore[misc]
@@ -40,7 +40,7 @@ _under_way: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Futur
 
 
 async def lookup(host: str, query: Query = query) -> Sequence[Found]:
-    """Return the addresses that the name has now; who asks while a lookup of it is under way shares its answer.
+    """Return the present addresses of a name. Callers that ask while a lookup of it is under way share its answer.
 
     Cancelling it leaves the lookup to end by itself.
 

@@ -18,7 +18,7 @@ QUEUE_BYTES = 1_000_000
 """Limit in bytes of the lines that wait to be written; records beyond it are left out and counted."""
 
 FLUSH_SECONDS = 2.0
-"""The end of the process waits at most this long for the lines that are not written yet."""
+"""Seconds that the end of the process waits at most for lines that are not written yet."""
 
 _RETRY_SECONDS = 0.5
 """Time after which a line that could not be written is tried again."""
@@ -56,14 +56,14 @@ class QueuedHandler(logging.Handler):
                 self._start()
 
     def flush(self) -> None:
-        """Wait until everything is written, but not for long."""
+        """Wait until everything is written, for `FLUSH_SECONDS` at most."""
         deadline = time.monotonic() + FLUSH_SECONDS
         with self._changed:
             while self._lines and self._writer is not None and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
 
     def close(self) -> None:
-        """Write what is queued, but not for long, and end the thread."""
+        """Write what is queued within `FLUSH_SECONDS`, and end the thread."""
         self.flush()
         with self._changed:
             self._closed = True
@@ -87,7 +87,7 @@ class QueuedHandler(logging.Handler):
 
     def _report_left_out(self) -> None:
         if self._left_out:
-            text = f"{self._left_out} messages are missing here: the log was not read fast enough"
+            text = f"{self._left_out} messages are missing here, because the log was not read fast enough"
             self._left_out = 0
             self._append(self._line(logging.makeLogRecord({"levelno": logging.WARNING, "msg": text}), ""))
 

@@ -1,15 +1,15 @@
-"""How a stranger's text and values are shown in messages and logs: one short line, without control characters. Pure."""
+"""Shows text and values from outside in messages and logs: in one short line, without control characters. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 MAX_SHOWN = 40
-"""Characters of a stranger's text in a message."""
+"""Limit in characters of text from outside in a message."""
 
 
 def shown(value: object) -> str:
-    """Show what stands in a document, for a message: one short line, whatever the value is."""
+    """Return a value of a document as one short line for a message, whatever the value is."""
     match value:
         case None:
             return "null"
@@ -30,7 +30,10 @@ def shown(value: object) -> str:
 
 
 def escaped(text: str, length: int = MAX_SHOWN) -> str:
-    """Make a stranger's text fit for a message: no control characters, `length` characters before escaping."""
+    """Return text from outside for a message.
+
+    It is cut to `length` characters, and then its control characters are escaped.
+    """
     characters = (
         character
         if character.isprintable() and character != "\\"

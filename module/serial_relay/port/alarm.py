@@ -54,7 +54,7 @@ class Alarm:
             await self._awake.wait()
 
     def stop(self) -> None:
-        """Call nobody any more until the next `set`."""
+        """Make no calls until the next `set`."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

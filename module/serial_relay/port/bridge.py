@@ -1,4 +1,4 @@
-"""What stands between a virtual serial port and its connection: the bytes' ways, and who is read.
+"""The part between a virtual serial port and its connection: it passes the bytes, and applies who is read.
 
 A byte takes the way `application_data` -> `Remote.write`, or `device_data` -> `VirtualPort.write`. Each end reports when
 it takes no more bytes, and `gate` decides who is read. When there is a port and when there is a connection is `relay`'s.
@@ -30,10 +30,10 @@ class BridgeEvents(Interface):
     """What a bridge reports to the relay."""
 
     def application_came_or_went(self) -> None:
-        """`status.application_open` has changed."""
+        """The value of `status.application_open` has changed."""
 
     def remote_lost(self, error: RemoteError) -> None:
-        """The connection is over; said once."""
+        """The connection is over. This is called once."""
 
 
 class Bridge:
@@ -58,7 +58,7 @@ class Bridge:
         self.remote_lost = events.remote_lost
         self._port: VirtualPort | None = None
         self._remote: Remote | None = None
-        """The connection, from TCP's connect to its end."""
+        """The connection, from the moment at which TCP is connected until its end."""
         self._usable = False
         """The connection carries bytes: it is negotiated, and the device is there."""
         self._application_line: ApplicationLine | None = None
@@ -70,7 +70,7 @@ class Bridge:
     # The ends come and go.
 
     def update(self, config: PortConfig) -> None:
-        """Act on another configuration of the same port."""
+        """Apply another configuration of the same port."""
         self._config = config
 
     def add_port(self, port: VirtualPort) -> None:
@@ -231,7 +231,7 @@ class Bridge:
 
     @property
     def wanted_line(self) -> LineSettings:
-        """What the real port shall have: as configured, and as the application set it where nothing is configured."""
+        """The settings that the real port should have: as configured, or else as the application set them."""
         return wanted_line(self._config.line, self._application_line)
 
     def application_set_line(self, line: ApplicationLine) -> None:
@@ -240,7 +240,7 @@ class Bridge:
         self.set_line()
 
     def set_line(self) -> None:
-        """Let the real port have the wanted line."""
+        """Apply the wanted line to the real port."""
         if (com_port := self._com_port()) is not None:
             com_port.set_line(self.wanted_line)
 

@@ -19,7 +19,7 @@ class Capture:
         self.configure(seconds)
 
     def configure(self, seconds: int) -> None:
-        """Keep so many seconds from now on; 0 keeps nothing. What was kept under another number is dropped."""
+        """Keep this number of seconds from now on; 0 keeps nothing. What was kept for another number is dropped."""
         if seconds == (self._ring.seconds if self._ring else 0):
             return
         if self._ring is not None:
@@ -37,6 +37,6 @@ class Capture:
         """
         if self._ring is None:
             raise NotSupportedError(
-                f"nothing of {self._tap.name} is kept: set captureSeconds of the port in the desired properties first"
+                f"no traffic of {self._tap.name} is kept: set captureSeconds of the port in the desired properties first"
             )
         return {"captureSeconds": self._ring.seconds, **self._ring.piece(token, time.time())}

@@ -1,4 +1,4 @@
-"""What an application wrote while there was no connection, for a while. Pure, no clock."""
+"""Keeps for a while what an application wrote while there was no connection. Pure, without a clock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class HeldBytes:
         self._held = 0
 
     def add(self, data: bytes, deadline: float) -> int:
-        """Keep what there is room for, and give the number of bytes that there is none for."""
+        """Keep what there is room for, and return the number of bytes that do not fit."""
         kept = data[: self._size - self._held]
         if kept:
             self._pieces.append((deadline, kept))
@@ -28,7 +28,7 @@ class HeldBytes:
         return self._pieces[0][0] if self._pieces else None
 
     def expire(self, now: float) -> int:
-        """Drop the pieces whose deadline has come, and give their size in bytes."""
+        """Drop the pieces whose deadline has come, and return their size in bytes."""
         before = self._held
         while self._pieces and self._pieces[0][0] <= now:
             self._held -= len(self._pieces.popleft()[1])
@@ -42,5 +42,5 @@ class HeldBytes:
         return pieces
 
     def discard(self) -> int:
-        """Drop all pieces, and give their size in bytes."""
+        """Drop all pieces, and return their size in bytes."""
         return sum(map(len, self.take()))

@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 _FULL_RATE = 16
-"""So many ports of one host make their attempts as often as a single port would. More of them take turns."""
+"""Ports of one host that each make their attempts as often as a single port would. More of them take turns."""
 
 _LONGEST = 10.0
-"""So many times as long as alone a port waits at most."""
+"""Limit of the factor by which a port waits longer than it would alone."""
 
 
 class Hosts:

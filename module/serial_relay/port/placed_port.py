@@ -39,7 +39,7 @@ class PlacedPort:
         self._config = config
 
     def update(self, config: PortConfig) -> None:
-        """Act on another configuration of the same port, but for the link, which `place_link` moves."""
+        """Apply another configuration of the same port, except for the link, which `place_link` moves."""
         previous, self._config = self._config, config
         if _owner(config) != _owner(previous):
             self.port.set_owner(*_owner(config))

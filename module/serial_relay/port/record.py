@@ -37,7 +37,7 @@ class Record:
     def link_failed(self, error: RemoteError) -> None:
         """Record that another link cannot be had, while the port goes on with the one that it has.
 
-        It is said once, and once more where a connection's error took its place and is over.
+        This is logged once, and once more when a connection's error has taken its place and is over.
         """
         text, last = str(error), self.status.last_error
         is_new = text != self._link_error

@@ -66,7 +66,7 @@ class Relay:
         self.com_port = self._bridge.com_port
         self._placed: PlacedPort | None = None
         self._lost: asyncio.Future[RemoteError | None] | None = None
-        """Done when the connection is over: with the reason, or with None when it is not wanted any more."""
+        """Done when the connection is over: with the reason, or with None when it is no longer wanted."""
         self._trusted_peer: str | None = None
         """The fingerprint that the host showed last."""
         self._connecting: asyncio.Task[None] | None = None
@@ -78,7 +78,7 @@ class Relay:
         return self._config
 
     async def run(self) -> None:
-        """Live until cancelled; no failure of link, network, host or device ends it."""
+        """Run until cancelled; no failure of link, network, host or device ends it."""
         self._placed = placed = await self._make_port()
         self._bridge.add_port(placed.port)
         try:
@@ -99,7 +99,7 @@ class Relay:
             self._alarm.stop()
 
     def update(self, config: PortConfig) -> None:
-        """Act on another configuration of the same port; an application keeps its descriptor whatever changes."""
+        """Apply another configuration of the same port; an application keeps its descriptor whatever changes."""
         previous, self._config = self._config, config
         self._bridge.update(config)
         self.capture.configure(config.capture_seconds)
@@ -116,7 +116,7 @@ class Relay:
         self._look_again()
 
     def restart(self) -> None:
-        """Connect anew at once; the virtual port stays, and so does an application's descriptor."""
+        """Make the connection again at once; the virtual port stays, and so does an application's descriptor."""
         if self._connecting is not None:
             self._connecting.cancel()
 
@@ -229,7 +229,7 @@ class Relay:
             self._link_retry.failed(self._loop.time())
         self._alarm.set()
 
-    # What happens meanwhile.
+    # Events meanwhile.
 
     def remote_lost(self, error: RemoteError) -> None:
         """See `BridgeEvents`."""
@@ -249,7 +249,7 @@ class Relay:
         self._look_again()
 
     def link_removed(self) -> None:
-        """Place the link again in a moment; who removes it again and again makes the moments longer."""
+        """Place the link again after a moment, which grows if somebody removes the link again and again."""
         if self._link_retry.deadline is None:
             self._record.link_removed()
             self._link_retry.failed(self._loop.time())
@@ -269,7 +269,7 @@ class Relay:
         return self._config.connect is Connect.ALWAYS or self.status.application_open or self._linger.running
 
     def _look_again(self) -> None:
-        """Act on a change of what is wanted: end a connection that is not, wake who waits until it is."""
+        """Act on a change of what is wanted: end a connection that is no longer wanted, or wake the waiting attempt."""
         if self._lost is not None and not self._lost.done() and not self._wanted():
             self._lost.set_result(None)
         self._alarm.wake()

@@ -23,7 +23,7 @@ _LINK_RETRY_CAP = 10.0
 """Seconds: the bounds of the back-off, for connections, and for a pty or a link that cannot be made."""
 
 _BETWEEN_ATTEMPTS = 0.05
-"""Seconds between two attempts at least, however often an application opens the port."""
+"""Seconds that lie between two attempts at least, however often an application opens the port."""
 
 _STABLE_AFTER = 5.0
 """Seconds that a connection must stand to count as good."""

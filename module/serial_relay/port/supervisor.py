@@ -1,4 +1,7 @@
-"""All ports of the process: makes what runs equal to what is configured, and keeps one port's trouble to itself."""
+"""All ports of the process.
+
+It makes the running ports equal to the configured ones, and no port's failure affects another.
+"""
 
 from __future__ import annotations
 
@@ -52,16 +55,16 @@ class Supervisor:
         self._hosts = Hosts()
         self._ports: dict[str, _Port] = {}
         self.taps = Taps()
-        """Where what passes the ports can be watched."""
+        """The taps through which the traffic of the ports can be watched."""
 
     def statuses(self) -> Mapping[str, PortStatus]:
-        """The status of each configured port, also of those that are disabled or invalid."""
+        """Return the status of each configured port, also of those that are disabled or invalid."""
         return {name: port.status for name, port in self._ports.items()}
 
     async def reconcile(
         self, configurations: Mapping[str, PortConfig], faults: Mapping[str, ConfigFault]
     ) -> None:
-        """Keep what is equal, stop what went, change what changed, then start what is new.
+        """Keep ports that are equal, stop those that are gone, change those that have changed, then start new ones.
 
         Ports that are only in `faults` have no usable configuration and stand as invalid.
         """
@@ -87,7 +90,7 @@ class Supervisor:
         await self._identities.stop()
 
     def restart(self, name: str) -> None:
-        """Connect a port anew; applications keep their descriptors.
+        """Make the connection of a port again; applications keep their descriptors.
 
         Raises:
             UnknownPortError: no such port is running.
@@ -138,7 +141,7 @@ class Supervisor:
         self._ports[name] = _Port(relay.status, relay, task)
 
     def _stand(self, name: str, state: State, link: str) -> None:
-        """Have a port that does not run; one that stood like this already keeps its time."""
+        """Keep the status of a port that does not run; one that was in this state already keeps its time."""
         port = self._ports.get(name)
         if port is None or (port.status.state, port.status.link) != (state, link):
             self._ports[name] = _Port(PortStatus(state, time.time(), link))

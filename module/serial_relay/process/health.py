@@ -18,11 +18,11 @@ WITHOUT_CONFIGURATION = b"alive without a configuration\n"
 
 
 async def serve(path: Path, configured: Callable[[], bool] = lambda: True) -> Callable[[], None]:
-    """Answer on a Unix socket at `path`, to this user alone; call what is returned to end that.
+    """Answer on a Unix socket at `path`, to this user alone; return a function that ends that.
 
     `configured` tells whether a configuration is in force.
-    A socket that a killed process left there is replaced. Never raises: where no socket can be made, there is a
-    warning and no health command.
+    A socket that a killed process left there is replaced. Never raises: if no socket can be made, a warning is logged
+    and the health command does not work.
     """
     import asyncio  # noqa: PLC0415 - the asking side is a new process each time and does without
     import logging  # noqa: PLC0415
@@ -36,7 +36,8 @@ async def serve(path: Path, configured: Callable[[], bool] = lambda: True) -> Ca
         return (await asyncio.start_unix_server(answer, path)).close
     except OSError as error:
         logging.getLogger(__name__).warning(
-            "no health command: cannot listen at %s: %s; HEALTH_SOCKET names another path, empty for none",
+            "the health command will not work: cannot listen at %s: %s; HEALTH_SOCKET names another path, or is empty"
+            " for no health command",
             path,
             error.strerror or error,
         )
@@ -64,7 +65,7 @@ def ask(path: Path, *, timeout: float = 5.0) -> bool:
 
 
 def main() -> int:
-    """Ask at `HEALTH_SOCKET`, say what came of it, give the exit status Docker expects: 0 healthy, 1 unhealthy.
+    """Ask at `HEALTH_SOCKET`, print the result, and return the exit status that Docker expects: 0 healthy, 1 unhealthy.
 
     With the argument `--configured` (a readiness probe) it is also unhealthy before any configuration is in force.
     """

@@ -34,13 +34,13 @@ HubConnected = Callable[[], bool | None]
 """See `Twin.hub_connected`."""
 
 _MAX_REQUESTS = 8
-"""Requests in work at once; a further one is closed at once."""
+"""Limit of the requests that are answered at the same time; a further one is closed at once."""
 
 _REQUEST_TIMEOUT = 10.0
 """Seconds that a client may take for each step of its request."""
 
 _LOOP_TIMEOUT = 5.0
-"""Seconds for the event loop to give the values."""
+"""Seconds that the event loop may take to return the values."""
 
 _NOTHING_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _REST = 1.0
@@ -55,7 +55,7 @@ def serve(
     *,
     version: str,
 ) -> Callable[[], None]:
-    """Serve metrics from the running event loop; call what is returned to end that.
+    """Serve metrics from the running event loop; return a function that ends that.
 
     `statuses` and `hub_connected` are called on the event loop's thread. Never raises: without a free port there are no
     metrics.
@@ -68,7 +68,7 @@ def serve(
         server = _Server((str(address), port), _answer_any(make_wsgi_app(registry)))
     except OSError as error:
         log.warning(
-            "no metrics: cannot listen at %s port %d: %s; METRICS_PORT names another port, 0 for none",
+            "metrics are not available: cannot listen at %s port %d: %s; METRICS_PORT names another port, or 0 for no metrics",
             address,
             port,
             error.strerror or error,
@@ -215,14 +215,14 @@ def _modem_lines(statuses: Mapping[str, PortStatus]) -> Metric:
 
 
 class _OnLoop(Collector):
-    """Collects on the event loop's thread for a caller in another."""
+    """Collects on the event loop's thread, for a caller in another thread."""
 
     def __init__(self, collector: Collector, loop: asyncio.AbstractEventLoop) -> None:
         self._collector = collector
         self._loop = loop
 
     def describe(self) -> Iterable[Metric]:
-        """Say nothing of names: asking for them here would wait for the loop that registers this."""
+        """Return no names: to collect them here would wait for the loop that registers this collector."""
         return []
 
     def collect(self) -> Iterable[Metric]:
@@ -239,7 +239,10 @@ class _OnLoop(Collector):
 
 
 def _answer_any(app: Any) -> Any:
-    """Return the WSGI application for requests of any kind: no preference of a client and no defect makes a traceback."""
+    """Return the WSGI application for requests of any kind.
+
+    Neither a preference of a client nor a defect causes a traceback.
+    """
 
     def answer(environ: dict[str, Any], start_response: Any) -> Any:
         try:
@@ -249,7 +252,7 @@ def _answer_any(app: Any) -> Any:
         try:
             return app(environ, start_response)
         except Exception as error:  # noqa: BLE001 - whatever it is
-            log.warning("the metrics cannot be given: %r", error)
+            log.warning("the metrics could not be returned: %r", error)
             start_response("500 Internal Server Error", [("Content-Type", "text/plain")])
             return [b"the metrics cannot be given; the log says why\n"]
 
@@ -260,10 +263,10 @@ class _Handler(WSGIRequestHandler):
     timeout = _REQUEST_TIMEOUT
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing of requests."""
+        """Do not log requests."""
 
     def get_stderr(self) -> Any:
-        """Let nothing that a client does print a traceback, as taking no answer would."""
+        """Return a stream that nobody reads, because a client that takes no answer would cause a traceback."""
         return io.StringIO()
 
 
@@ -302,14 +305,17 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
             self._loop.remove_reader(self.fileno())
 
     def get_request(self) -> Any:
-        """Take a connection; after an error of the system take none for a moment, as it would be asked for at once."""
+        """Accept a connection.
+
+        After an error of the system none is accepted for a moment, as the next one would be asked for at once.
+        """
         try:
             return super().get_request()
         except BlockingIOError:
             raise
         except OSError as error:
             if error.errno in _NOTHING_LEFT and self._loop is not None:
-                log.warning("no metrics for a moment: %s", error.strerror)
+                log.warning("metrics are not available for a moment: %s", error.strerror)
                 self._loop.remove_reader(self.fileno())
                 self._rest = self._loop.call_later(_REST, self.listen, self._loop)
             raise

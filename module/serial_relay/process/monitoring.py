@@ -14,14 +14,14 @@ from serial_relay.status import PortStatus
 
 
 class Monitoring:
-    """Gives what passes the ports to those who ask for it over the control channel."""
+    """Sends what passes the ports to those who ask for it over the control channel."""
 
     def __init__(self, ports: Supervisor) -> None:
         self._ports = ports
         self._watchers = Watchers(ports.taps)
 
     async def watch(self, payload: object) -> AsyncGenerator[bytes, None]:
-        """Give lines for as long as they are wanted, beginning with how the ports stand; the payload may name one port.
+        """Yield lines for as long as they are wanted, beginning with the state of the ports; the payload may name one port.
 
         Raises:
             StreamRefusedError: there is no such port, or enough people watch.
@@ -42,7 +42,7 @@ class Monitoring:
 
 
 def _standing(name: str, status: PortStatus) -> Iterator[Record]:
-    """Say how a port stands, as events of the moment at which it came to stand so."""
+    """Return the state of a port as events, with the time at which that state began."""
     to = f" to {status.remote_address}" if status.remote_address else ""
     yield Record(status.since, name, "state", text=f"{status.state}{to}")
     if status.line is not None:

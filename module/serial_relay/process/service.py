@@ -1,7 +1,7 @@
 """The whole relay between a twin and its ports: documents in, reported patches out.
 
 A twin change goes `desired_received` -> `_apply` -> `desired.parse` -> `Supervisor.reconcile`; a change of a port goes
-`_port_changed` -> `Reporter` -> `_report` -> `Twin.report`. Neither waits for the other, and the ports for none.
+`_port_changed` -> `Reporter` -> `_report` -> `Twin.report`. Neither waits for the other, and the ports wait for neither.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Service:
         self._default_gid = settings.serial_gid
         self._last_good = LastGood(settings.state_dir)
         self._ports: Mapping[str, PortConfig] = {}
-        """What runs; a faulty entry falls back on it."""
+        """The configurations that run; a faulty entry falls back on them."""
         self._identities = Identities(settings.state_dir, os.environ, self._identity_changed)
         self._supervisor = Supervisor(links, watches, self._port_changed, self._identities)
         self._reporter = Reporter(ModuleFacts(version=__version__, started_at=time.time()))
@@ -54,13 +54,13 @@ class Service:
         self._local_methods = Methods(
             self._supervisor, self._section, diagnose=self._diagnose, quiet=frozenset({"getStatus"})
         )
-        """For this machine's own administrators, whom `ALLOWED_METHODS` does not concern."""
+        """The methods for administrators of this machine, for whom `ALLOWED_METHODS` does not hold."""
         self._document: tuple[Document, ConfigSource] | None = None
-        """The newest that is not acted upon yet."""
+        """The newest document that is not applied yet."""
         self._document_arrived = asyncio.Event()
         self._report_due = asyncio.Event()
         self._findings: Collection[str] = ()
-        """Of the last document, so that the next one's log has only news."""
+        """The findings of the last document, so that only new ones are logged for the next."""
         self._report_interval = DEFAULT_REPORT_INTERVAL
 
     @property
@@ -73,7 +73,7 @@ class Service:
         return self._reporter.facts.config_source is not None
 
     async def run(self) -> None:
-        """Serve until cancelled; then all ports are closed and their links removed."""
+        """Run until cancelled; then all ports are closed and their links removed."""
         if (document := self._last_good.load()) is not None:
             self.desired_received(document, "cache")
         try:
@@ -84,7 +84,7 @@ class Service:
         finally:
             await self._supervisor.stop()
 
-    # What the twin tells.
+    # Events of the twin.
 
     def desired_received(self, document: Document, source: ConfigSource) -> None:
         """See `TwinEvents`."""
@@ -108,7 +108,7 @@ class Service:
         return await self._methods.call(name, payload)
 
     async def command_received(self, name: str, payload: object) -> tuple[int, object]:
-        """Carry out a method for a command of this machine, and give its status and answer; never raises."""
+        """Carry out a method for a command of this machine, and return its status and answer; never raises."""
         return await self._local_methods.call(name, payload)
 
     def _section(self) -> Document:
@@ -120,7 +120,7 @@ class Service:
         steps = await diagnose(Subject(config, status.config_error, link, status, applications=whole))
         return [step.as_json() for step in steps]
 
-    # What becomes of it.
+    # What follows from them.
 
     async def _apply_documents(self) -> None:
         while True:

@@ -39,7 +39,7 @@ _AbsolutePath = Annotated[Path, AfterValidator(_check_absolute)]
 
 
 class Settings(BaseSettings):
-    """What the process is told by its environment; a field's alias is the variable's name."""
+    """The settings from the environment of the process; a field's alias is the variable's name."""
 
     model_config = SettingsConfigDict(frozen=True, case_sensitive=True, populate_by_name=True, extra="ignore")
 
@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     health_socket: Annotated[_AbsolutePath | None, BeforeValidator(lambda value: value or None)] = Field(
         default=None, alias="HEALTH_SOCKET", description="an absolute path of a socket, or empty for none"
     )
-    """What `python -m serial_relay.process.health` asks."""
+    """The socket that `python -m serial_relay.process.health` asks."""
 
 
 def read_settings() -> Settings:

@@ -92,7 +92,7 @@ def change_requests(before: LineSettings, after: LineSettings) -> Iterator[ComPo
 def with_answer(line: ActualLine, answer: ComPortCommand) -> ActualLine:
     """Return the line with what the access server answered. An answer that is not about the line changes nothing.
 
-    0 is no rate and no number of bits: some servers answer it when they do not know.
+    The answer 0 is ignored, since some servers send it for a rate or a number of bits that they do not know.
     """
     match answer:
         case SetBaudRate(baud_rate):

@@ -1,4 +1,4 @@
-"""What a connection to a serial server is for the rest of the program, and the reasons for having none."""
+"""The type of a connection to a serial server, and the reasons why there is none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from serial_relay.status import ErrorCode
 from serial_tls.records import looks_like_alert
 
 _LAST_WORDS = 100
-"""Characters of a server's text in an error."""
+"""Limit in characters of a server's text in an error."""
 
 
 class RemoteError(Exception):
@@ -73,10 +73,10 @@ class Remote(Protocol):
         """Deliver what is kept of the device's bytes: the application that is about to come must not get it."""
 
     def pause_reading(self) -> None:
-        """Take nothing more from the host. TCP then holds it back."""
+        """Stop reading from the host, which TCP then holds back."""
 
     def resume_reading(self) -> None:
-        """Take bytes of the host again."""
+        """Read from the host again."""
 
     def close(self) -> Losses:
         """End the connection, and return what is lost with it. Call it once."""

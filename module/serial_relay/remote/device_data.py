@@ -1,4 +1,6 @@
-"""What becomes of the bytes that come from a device by RFC 2217. Pure: `now` is an argument, in seconds of a steady clock.
+"""Decides what happens to the bytes that come from a device by RFC 2217.
+
+Pure: `now` is an argument, in seconds of a steady clock.
 
 **Before the connection can be used** the newest bytes are kept. They are delivered once it can be used; if it is lost
 before, they were a server's last words (see `raw`).
@@ -13,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 _KEPT = 4096
-"""Bytes that are kept until the connection can be used."""
+"""Limit of the bytes that are kept until the connection can be used."""
 
 _PURGE_TIMEOUT = 3.0
 """Seconds, at most, in which bytes are discarded until the answer to a purge."""
@@ -29,11 +31,11 @@ class DeviceData:
         self.passing = False
         """True while `received` would deliver all bytes; the caller may do so itself then."""
         self._purges = 0
-        """Purges that are without an answer."""
+        """Number of purges that are not answered yet."""
         self._discard_until = 0.0
         self._dropped = 0
         self.early = b""
-        """What is kept until the connection can be used."""
+        """The bytes that are kept until the connection can be used."""
         self.early_size = 0
         """The number of bytes that came before the connection could be used."""
 

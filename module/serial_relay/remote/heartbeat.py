@@ -39,7 +39,7 @@ class Heartbeat:
         return False
 
     def heard(self) -> None:
-        """Record that something came."""
+        """Record that something was received."""
         self._silent_since = None
 
     def answered(self, now: float) -> float | None:

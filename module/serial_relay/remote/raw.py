@@ -3,9 +3,9 @@
 The first bytes of a connection wait for a moment before they go to the application. A serial server whose device is in
 use says so in a line of text and closes the connection at once (ser2net: "Port already in use"). The application gets
 nothing of a connection that ends in that moment: it would take the text for bytes of its device, while a server that
-has the device does not close the connection at once. The text becomes part of the error instead. Bytes that are no
-text, as those of most protocols of devices, are nobody's last words and do not wait; but an alert of TLS is, also later:
-a server with TLS waits some seconds for the first message of a client before it gives up.
+has the device does not close the connection at once. The text becomes part of the error instead. Bytes that are not
+text, such as those of most protocols of devices, cannot be such a line and do not wait. But an alert of TLS waits, also
+later: a server with TLS waits some seconds for the first message of a client before it gives up.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ _FIRST_BYTES_LIMIT = 4096
 """Bytes that wait, at most: a server does not say more than this before it closes the connection."""
 
 _NO_TEXT = re.compile(rb"[^\x07-\x0d\x1b\x20-\x7e]")
-"""A byte that is in no message for people: neither printable ASCII nor what moves or colours text on a terminal."""
+"""A byte that does not occur in text for people: neither printable ASCII nor one that moves or colours text on a
+terminal."""
 
 
 class RawRemote:

@@ -1,4 +1,4 @@
-"""The requests of one RFC 2217 connection: which wait for their answer, and which wait to be sent. Pure, no clock.
+"""The requests of one RFC 2217 connection: which wait for their answer, and which wait to be sent. Pure, without a clock.
 
 An application can change settings and discard buffers faster than the host answers. Therefore a request waits while an
 earlier one about the same thing is without an answer, and a newer one takes its place; what waits is sent before the next
@@ -39,15 +39,15 @@ class Requests:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._sent: list[_Request] = []
-        """Without an answer, oldest first."""
+        """The requests that were sent and are not answered, oldest first."""
         self.waiting: dict[Subject, _Request] = {}
-        """What is to be sent before the next data, by what it is about."""
+        """The requests that are to be sent before the next data, by what they are about."""
         self._baud_rates_sent = 0
         self._baud_rates_answered = 0
         self.ended = False
         """True after `end`."""
         self._answering: set[Subject] = set()
-        """What the host has answered requests about."""
+        """The subjects of the requests that the host has answered."""
 
     @property
     def congested(self) -> bool:

@@ -1,7 +1,7 @@
 """A connection to an RFC 2217 access server: bytes, line settings, modem lines and breaks.
 
-`TcpStream` or `TlsStream` is the connection below, package `rfc2217` knows the protocol's bytes, `requests` the requests on their way,
-and `device_data` what the application gets. This module decides which requests are sent and when, what follows from the
+`TcpStream` or `TlsStream` is the connection below. The package `rfc2217` knows the bytes of the protocol, `requests` the
+requests on their way, and `device_data` what the application gets. This module decides which requests are sent and when, what follows from the
 answers, and how long to wait for them. Bytes are sent in the order of the calls, so settings come before the data that is
 written after them.
 """
@@ -90,7 +90,7 @@ _LONGEST_REASON = 200
 
 
 class ComPortEvents(RemoteEvents, Protocol):
-    """What such a connection reports beside the bytes."""
+    """The events that such a connection reports in addition to the bytes."""
 
     def look_for_flush(self) -> None:
         """Call `purge` now, if the application has flushed: bytes of the device are about to be delivered."""
@@ -105,7 +105,7 @@ class ComPortEvents(RemoteEvents, Protocol):
         """The host wants silence, and what is written is kept here; or it wants it no longer (FLOWCONTROL-SUSPEND)."""
 
     def round_trip_measured(self, seconds: float) -> None:
-        """The answer to a question took this time."""
+        """The round trip of a request and its answer took this time."""
 
     def device_unavailable(self, error: RemoteError) -> None:
         """The host is there, but its device is not; `ready` waits for the device."""
@@ -155,7 +155,7 @@ class Rfc2217Remote:
         self._may_read = True
         """The owner wants the host to be read."""
         self._rest: asyncio.TimerHandle | None = None
-        """Runs while what was received waits for the next turn."""
+        """The timer that runs while received events wait for the next turn."""
         self._heartbeat = heartbeat.Heartbeat()
         self._codec = Connection(Role.CLIENT)
         self._requests = Requests(self._codec)
@@ -172,7 +172,7 @@ class Rfc2217Remote:
         self._codec.start()
         self._flush()
 
-    # What the owner asks for.
+    # Calls of the owner.
 
     def write(self, data: bytes) -> None:
         """See `Remote`."""
@@ -203,7 +203,7 @@ class Rfc2217Remote:
         return Losses(to_device, losses.from_device + self._device_data.undelivered)
 
     def set_line(self, line: LineSettings) -> None:
-        """Let the real port have other settings, before what is written from now on."""
+        """Apply other settings to the real port, before what is written from now on."""
         before, self._wanted = self._wanted, line
         self._urgent = self._urgent or before.flow_control != line.flow_control
         if self._codec.agreed and not self._ended:
@@ -212,7 +212,7 @@ class Rfc2217Remote:
             self._flush()
 
     def purge(self, *, received: bool, transmitted: bool) -> None:
-        """Let the host discard what it has from the device, or what it has for it."""
+        """Ask the host to discard what it has received from the device, or what it has for the device."""
         if received:
             self._device_data.purge_early()
         if not self._codec.agreed or self._ended:
@@ -251,7 +251,7 @@ class Rfc2217Remote:
             error if self.ready.done() else error.with_last_words(self._device_data.early, self.address)
         )
 
-    # What the host said.
+    # Events of the host.
 
     def _act_on(self, events: Iterator[Event]) -> None:
         handled = 0
@@ -288,7 +288,7 @@ class Rfc2217Remote:
             case ComPortCommand():
                 self._command_received(event)
             case PeerFailed(reason):
-                what = f"{self.address} breaks the telnet protocol: {reason}"
+                what = f"{self.address} violates the telnet protocol: {reason}"
                 self._end(RemoteError(ErrorCode.PROTOCOL, what))
 
     def _data_received(self, data: bytes) -> None:
@@ -369,7 +369,7 @@ class Rfc2217Remote:
             self.ready.set_result(None)
             self._device_data.usable()
 
-    # What the host does not say.
+    # Answers that do not come.
 
     def _negotiation_timed_out(self) -> None:
         if self._codec.agreed:

@@ -1,4 +1,4 @@
-"""Secures a TCP connection to a host, and says in words what is wrong when that fails."""
+"""Secures a TCP connection to a host, and explains what is wrong when that fails."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _VERDICT = 0.05, 1.0
 _SIZE = 4096
 
 _ASKED_NAME = 60
-"""Characters of a certificate's names in a message."""
+"""Limit in characters of a certificate's names in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Secured:
     words: Words
 
     def explain(self, error: TlsError) -> RemoteError:
-        """Return what the end of the connection means."""
+        """Return the error that the end of the connection means."""
         return self.words.explain(error)
 
 
@@ -105,7 +105,7 @@ def _server_name(name: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What is needed to say which end must change what."""
+    """The data that is needed to explain which end must change what."""
 
     address: str
     name: str
@@ -121,7 +121,7 @@ class Words:
         match error.reason:
             case Reason.UNKNOWN_PIN:
                 return (
-                    f"the certificate of {address} is none of `hostFingerprints`; if this is the right host, add"
+                    f"the certificate of {address} is not in `hostFingerprints`; if this is the right host, add"
                     f" {error.fingerprint} there"
                 )
             case Reason.EXPIRED | Reason.NOT_YET_VALID:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # a connection without TLS needs no OpenSSL
     from serial_relay.remote.secure import Secured
 
 _RECORDS = 256
-"""Records after which it is looked how many of them the other end has acknowledged."""
+"""Records after which the number of those that the other end has acknowledged is checked."""
 
 
 class TlsStream:
@@ -41,7 +41,8 @@ class TlsStream:
         self._secured = secured
         self._session = secured.session
         self._answers_itself = self._session.version != "TLSv1.3"
-        """Whether the session may have something to send that is no answer to `write`: it refuses renegotiations."""
+        """Whether the TLS session may have bytes to send without a call of `write`, because it refuses
+        renegotiations."""
         self._deliver: Callable[[bytes], None] = events.device_data
         self._reading = False
         self._going_on: asyncio.Handle | None = None
@@ -52,7 +53,7 @@ class TlsStream:
         self._sent_bytes = 0
         self._look_at = _RECORDS
         self._not_sent = 0
-        """Bytes of data that no record was made of, because the connection had failed."""
+        """Bytes of data for which no record was made, because the connection had failed."""
         self.address = address
         self.connection_full = events.connection_full
         self._stream = TcpStream(loop, connection, address, self)
@@ -107,7 +108,7 @@ class TlsStream:
         losses = self._stream.close(self._session.close())
         return Losses(self._not_sent + self._lost(losses.to_device), from_device)
 
-    # What the TCP connection says.
+    # Events of the TCP connection.
 
     def device_data(self, data: bytes) -> None:
         """See `RemoteEvents`; these are bytes of TLS."""

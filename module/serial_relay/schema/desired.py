@@ -17,7 +17,7 @@ NOT_JUDGED = (
     "that entries which are null do not count among the ports",
     "that what looks like a certificate in PEM is one",
 )
-"""What the parser says of a document and a schema cannot say."""
+"""The rules of the parser that a schema cannot express."""
 
 
 def desired_schema() -> Json:

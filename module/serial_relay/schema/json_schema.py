@@ -21,11 +21,11 @@ UNKNOWN_KEY: Mapping[str, Any] = {"type": "null", "errorMessage": "This key is n
 """The schema of a key that is not known: only null may stand there. `errorMessage` is what some editors show."""
 
 _KEYWORDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
-"""Pydantic writes its own words where a bound stands behind a validator of ours."""
+"""The keywords for bounds that pydantic spells differently when the bound stands behind a validator of ours."""
 
 
 def identifier(name: str) -> str:
-    """Return the `$id` of one of the documents; it is a name and no place."""
+    """Return the `$id` of one of the documents; it is a name, and nothing can be fetched there."""
     return f"urn:eflow-serial-relay:schema:{name}"
 
 
@@ -92,7 +92,7 @@ def _plain(raw: Json, values: Mapping[str, Json], *, described: bool = False) ->
 
 
 def _nullable(schema: Json) -> Json:
-    """Let null stand where a value stands. An object's own schema allows it already."""
+    """Allow null in place of a value. An object's own schema allows it already."""
     schema = dict(schema)
     if "const" in schema:
         schema["enum"] = [schema.pop("const")]

@@ -1,4 +1,4 @@
-"""Who has a link, and who has a TCP port of a server, when several entries want the same one. Pure.
+"""Decides which entry gets a link or a TCP port of a server, when several entries want the same one. Pure.
 
 A link name and an endpoint (host and TCP port) belong to one enabled port. The port that runs with it keeps it, so that
 a new entry never stops a running port; among entries of which none runs with it, the first by name has it. An entry
@@ -41,7 +41,7 @@ def settle(
 def _first_conflict(
     chosen: Mapping[str, PortConfig], last_good: Mapping[str, PortConfig]
 ) -> tuple[_Claim, str, str] | None:
-    """Return a claim that two configurations make: the claim, whose it is, and who has to do without it."""
+    """Return a claim that two configurations make: the claim, its owner, and the one that has to do without it."""
     owners: dict[_Claim, str] = {}
     for name in sorted(chosen):
         for claim in _claims(chosen[name]):

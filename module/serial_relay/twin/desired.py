@@ -6,7 +6,7 @@
         "scale": { "tcpPort": 5003, "protocol": "rfc2217", "line": { "baudRate": 9600, "parity": "even" } } } }
 
 Whatever stands in the document, reading it ends in a `Desired`: the ports that can run, a fault for each thing that
-cannot be used, a warning for each key that is not known. `entry` reads one entry, `claims` decides who has a link that
+cannot be used, a warning for each key that is not known. `entry` reads one entry, `claims` decides which entry gets a link that
 two want. What is done about the result is the service's business.
 """
 
@@ -40,11 +40,11 @@ class Desired:
     version: int | None
     """The hub's `$version`, None where the document comes without one (a file)."""
     ports: Mapping[str, PortConfig]
-    """What shall stand: the valid entries, and the last good configuration of faulty ones."""
+    """The ports that are to run: the valid entries, and the last good configuration of faulty ones."""
     port_faults: Mapping[str, ConfigFault]
     """By port. A port that is in `ports` too runs: with its last good configuration, or in spite of a mistaken key."""
     faults: tuple[ConfigFault, ...]
-    """Of keys outside ports, and of entries whose name no port can have."""
+    """The faults of keys outside ports, and of entries whose name no port can have."""
     warnings: tuple[str, ...]
     """One line for each thing that is ignored."""
     report_interval: float
@@ -123,7 +123,7 @@ def _is_section(entries: Mapping[str, Any]) -> bool:
 
 
 def _misplaced(document: Mapping[str, Any]) -> list[ConfigFault]:
-    """Say what stands in the place of the entries: nothing usable, or `serialPorts` or an entry in a wrong place."""
+    """Return the faults of a section without entries: nothing usable, or `serialPorts` or an entry in a wrong place."""
     ports = document.get("serialPorts")
     if isinstance(ports, Mapping):
         expected = (

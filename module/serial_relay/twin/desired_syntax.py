@@ -62,7 +62,10 @@ def whole_number(value: object) -> object:
 
 
 def invisible(text: str) -> str | None:
-    """Return the name of a character that people do not see in a text, at its ends or anywhere; None if there is none."""
+    """Return the name of a character that people do not see in a text, at its ends or anywhere.
+
+    It is None if there is no such character.
+    """
     if text != text.strip(" "):
         return "the blank at its beginning" if text.startswith(" ") else "the blank at its end"
     for character in text:
@@ -85,7 +88,7 @@ def check_host(value: str) -> str:
         scope = value.partition("%")[2]
         if not re.fullmatch(r"[A-Za-z0-9_.-]{0,15}", scope):  # an interface's name, IFNAMSIZ - 1
             raise ValueError("an interface's name follows the '%'")
-        # Of an IPv4 address that is mapped into IPv6 the versions of Python think differently, so it is not looked into.
+        # The versions of Python judge an IPv4 address that is mapped into IPv6 differently, so it is not checked further.
         mapped = address.version == 6 and address.ipv4_mapped is not None
         if not mapped and (address.is_unspecified or address.is_multicast):
             raise ValueError("nothing can be reached at this address")
@@ -106,7 +109,7 @@ def check_host(value: str) -> str:
 
 
 def check_link(value: str) -> str:
-    """Accept a name directly below /dev, with or without that, and give it without."""
+    """Accept a name directly below /dev, with or without that prefix, and return it without."""
     name = value.removeprefix("/dev/")
     if "/" in name:
         raise ValueError("directly below /dev, in no other directory")
@@ -118,12 +121,12 @@ def check_link(value: str) -> str:
 
 
 def check_mode(value: object) -> int:
-    """Accept permissions as an octal string, without set-user-ID and its like, and give the number."""
+    """Accept permissions as an octal string, without set-user-ID and the like, and return the number."""
     if not isinstance(value, str) or not re.fullmatch(r"0?[0-7]{3}", value):
         raise ValueError
     return int(value, 8)
 
 
 def fits(name: str) -> bool:
-    """Whether a name is printable and short enough for a port or a link."""
+    """Return whether a name is printable and short enough for a port or a link."""
     return name.isprintable() and 1 <= len(name.encode()) <= MAX_NAME_BYTES

@@ -33,16 +33,16 @@ from serial_relay.twin.twin import Document, TwinEvents, TwinUnavailableError
 log = logging.getLogger(__name__)
 
 MAX_METHODS = 16
-"""Direct methods being carried out at once; more are answered 429."""
+"""Limit of the direct methods that are carried out at the same time; more are answered with 429."""
 MAX_LINE = 2 * 1024 * 1024
 """Bytes of one line from the child: a method's payload has at most 128 KB, JSON escapes make it six times that."""
 
 MAX_PRINTED = 20
-"""Lines of one child's standard error in the log; the rest of them is read and left out."""
+"""Limit of the lines of one child's standard error in the log; the rest of them is read and left out."""
 _PRINTED_LINE = 300
-"""Characters of such a line."""
+"""Limit in characters of such a line."""
 _LAST_WORDS_SECONDS = 1.0
-"""At most this long the end of a child waits for what it printed last."""
+"""Seconds that the end of a child process waits at most for what it printed last."""
 
 _CLIENT_PROGRAM = Path(__file__).with_name("edge_client.py")
 
@@ -87,7 +87,7 @@ class EdgeTwin:
         return self._client is not None
 
     async def run(self, events: TwinEvents) -> None:
-        """Keep a connection, for ever; cancel it to end."""
+        """Keep a connection until cancelled."""
         last_reason = None
         while True:
             reason, lasted = await self._one_connection(events)
@@ -131,7 +131,7 @@ class EdgeTwin:
             self._client = None
 
     async def _read(self, client: _Client, events: TwinEvents, newest: int | None) -> int | None:
-        """Read the desired section, hand it over if it is news, and return the newest `$version` seen."""
+        """Read the desired section, hand it over if it is new, and return the newest `$version` seen."""
         desired = await client.call("read_desired")
         if not isinstance(desired, dict):
             raise _RefusedError(f"edgeHub answered a twin read with {type(desired).__name__}")
@@ -149,7 +149,7 @@ class EdgeTwin:
 
 
 class _Client:
-    """The child process as seen from here: calls to it, and what it tells.
+    """The child process as seen from here: calls to it, and its events.
 
     Any call, and waiting for anything, raises `_EndedError` once the process is gone or has been given up.
     """
@@ -177,7 +177,7 @@ class _Client:
         """Start the process, and see it gone at the end.
 
         Raises:
-            OSError: no process can be had.
+            OSError: no process can be started.
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -202,7 +202,7 @@ class _Client:
             async with asyncio.timeout(self._timing.connect):
                 await self._connected.wait()
         except TimeoutError:
-            self._give_up(f"no connection within {self._timing.connect:g} s")
+            self._give_up(f"no connection was made within {self._timing.connect:g} s")
         self._check()
 
     async def changed(self, seconds: float) -> None:
@@ -214,11 +214,11 @@ class _Client:
         self._check()
 
     async def call(self, name: str, **arguments: object) -> Any:
-        """Have the SDK do something.
+        """Make a call to the SDK.
 
         Raises:
             _RefusedError: it answered with an error.
-            _EndedError: it is gone, or did not answer in time and was ended.
+            _EndedError: the process is gone, or did not answer in time and was ended.
         """
         self._check()
         number = next(self._numbers)
@@ -228,7 +228,7 @@ class _Client:
             async with asyncio.timeout(self._timing.call):
                 return await answer
         except TimeoutError:
-            self._give_up(f"no answer to {name} within {self._timing.call:g} s")
+            self._give_up(f"edgeHub did not answer {name} within {self._timing.call:g} s")
             raise _EndedError(self._reason) from None
         finally:
             del self._calls[number]
@@ -260,7 +260,7 @@ class _Client:
             while line := await self._lines.readline():
                 self._received(json.loads(line))
         except (ValueError, KeyError, RecursionError) as error:
-            self._give_up(f"the SDK's process wrote what cannot be read: {error!r:.200}")
+            self._give_up(f"the SDK's process wrote a line that cannot be read: {error!r:.200}")
         finally:
             status = await self._process.wait()
             if self._reason is None:

@@ -66,7 +66,7 @@ class _Parent:
                 os._exit(0)
 
     def end(self, reason: str) -> NoReturn:
-        """Say why, and end at once: exiting in an orderly way would wait for the SDK's threads."""
+        """Report the reason, and end at once: exiting in an orderly way would wait for the SDK's threads."""
         self.tell({"event": "ended", "reason": reason[:REASON_LENGTH]})
         os._exit(0)
 
@@ -82,7 +82,7 @@ def main() -> NoReturn:
     try:
         client = _create(token_seconds=int(sys.argv[1]))
     except Exception as error:  # noqa: BLE001 - the SDK lets errors of requests and urllib3 through
-        parent.end(f"no credentials from {os.environ['IOTEDGE_WORKLOADURI']}: {_explain(error)}")
+        parent.end(f"cannot get credentials from {os.environ['IOTEDGE_WORKLOADURI']}: {_explain(error)}")
     try:
         _connect(client, parent)
     except Exception as error:  # noqa: BLE001 - and those of ssl and its own pipeline
@@ -95,14 +95,14 @@ def main() -> NoReturn:
 
 
 def _private_stdout() -> BinaryIO:
-    """Standard output for the protocol alone; whatever a library prints goes to standard error."""
+    """Return standard output for the protocol alone; whatever a library prints goes to standard error."""
     stream = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return stream
 
 
 def _create(token_seconds: int) -> IoTHubModuleClient:
-    """Have the SDK ask the workload API for edgeHub's authority and a signed token."""
+    """Let the SDK ask the workload API for edgeHub's authority and a signed token."""
     return IoTHubModuleClient.create_from_edge_environment(
         auto_connect=False,
         connection_retry=False,
@@ -114,7 +114,7 @@ def _create(token_seconds: int) -> IoTHubModuleClient:
 
 
 def _connect(client: IoTHubModuleClient, parent: _Parent) -> None:
-    """Log in, and subscribe to what the parent wants to hear."""
+    """Log in, and subscribe to the events that the parent needs."""
     client.connect()
     client.on_connection_state_change = lambda *_: parent.end("the connection was closed")
     client.on_twin_desired_properties_patch_received = lambda _patch: parent.tell(
@@ -153,7 +153,7 @@ def _carry_out(client: IoTHubModuleClient, parent: _Parent, message: Mapping[str
 
 
 def _explain(error: BaseException) -> str:
-    """The SDK's words and those of the error beneath, which say what really happened."""
+    """Return the text of the SDK's error and that of the error that caused it, which says what really happened."""
     root = error
     while (beneath := root.__cause__ or root.__context__) is not None:
         root = beneath

@@ -115,7 +115,7 @@ class FileTwin:
         self._failing = False
 
     async def _read(self) -> dict[str, Any] | str:
-        """Return the document, or say what is wrong with it."""
+        """Return the document, or the reason why it cannot be used."""
         try:
             result = await in_thread(_read, self._desired_path)
             if isinstance(result, str):

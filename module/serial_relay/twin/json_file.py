@@ -16,7 +16,7 @@ MAX_SIZE = 256 * 1024
 
 
 class UnreadableError(Exception):
-    """The file holds no JSON object that can be used; the text says why, without the file's name."""
+    """The file does not contain a JSON object that can be used; the text says why, without the file's name."""
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        UnreadableError: it cannot be read, is no JSON object, or is too long.
+        UnreadableError: it cannot be read, is not a JSON object, or is too long.
     """
     try:
         # Not blocking, should somebody have put a FIFO there.
@@ -35,18 +35,22 @@ def read_object(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UnreadableError(error.strerror or str(error)) from error
     if len(content) > MAX_SIZE:
-        raise UnreadableError(f"longer than {MAX_SIZE // 1024} KB")
+        raise UnreadableError(f"it is longer than {MAX_SIZE // 1024} KB")
     try:
         document = json.loads(content.decode("utf-8-sig"))
     except json.JSONDecodeError as error:
-        raise UnreadableError(f"no JSON: {error.msg}, line {error.lineno}, column {error.colno}") from error
+        raise UnreadableError(
+            f"it is not valid JSON: {error.msg}, line {error.lineno}, column {error.colno}"
+        ) from error
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise UnreadableError(f"no UTF-8 text: byte {content[error.start]:#04x} in line {line}") from error
+        raise UnreadableError(
+            f"it is not valid UTF-8: byte {content[error.start]:#04x} in line {line}; save the file as UTF-8 text"
+        ) from error
     except RecursionError as error:
-        raise UnreadableError("nested too deeply") from error
+        raise UnreadableError("its values are nested too deeply") from error
     except ValueError as error:  # sys.set_int_max_str_digits
-        raise UnreadableError("a number of thousands of digits") from error
+        raise UnreadableError("it contains a number with thousands of digits") from error
     if not isinstance(document, dict):
         raise UnreadableError(f"a JSON object is expected, not {shown(document)}")
     return document

@@ -1,7 +1,7 @@
 """The last good configuration on disk, so that ports run from the first second although the hub is not there yet.
 
 It is kept as a desired section, each port with the last configuration that was good for it, and read back like any
-other. Losing it costs nothing but that first second: no failure here is more than a warning.
+other. Without it only that first second is lost, so each failure here is only a warning.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class LastGood:
         self._failing = False
 
     def load(self) -> dict[str, Any] | None:
-        """Read the document; None when there is none that can be used."""
+        """Read the document; return None if there is none that can be used."""
         if self._path is None:
             return None
         try:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 
 MAX_SECTION_BYTES = 32_000
-"""Of JSON; edgeHub refuses more than 32 KB."""
+"""Limit in bytes of JSON; edgeHub refuses more than 32 KB."""
 
 MAX_NAME_BYTES = 64
-"""Of a port's name, in UTF-8."""
+"""Limit in bytes of a port's name in UTF-8."""
 
 _MODULE_BYTES = 6_000
-"""Room for what is reported beside the ports; the most of it are ten faults of the configuration, 256 characters each."""
+"""Room for what is reported beside the ports; the most of it are ten faults of the configuration, 256 characters
+each."""
 
 _SHORTEST_ENTRY = {"n" * MAX_NAME_BYTES: {"state": "negotiating"}}
-"""What is left of a port at least: its state."""
+"""The shortest entry to which a port can be reduced: its state."""
 
 MAX_PORTS = (MAX_SECTION_BYTES - _MODULE_BYTES) // len(json.dumps(_SHORTEST_ENTRY, separators=(",", ":")))
-"""So many ports with the longest names can say at least their state, in the 32 KB that all of them share."""
+"""The number of ports that, with the longest names, can report at least their state in the 32 KB that all of them
+share."""

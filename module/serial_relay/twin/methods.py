@@ -40,17 +40,17 @@ Diagnose = Callable[[str, bool], Awaitable[list[dict[str, Any]]]]
 
 _TELLING = ("failed", "warning")
 _LONGEST_FOUND = 200
-"""Characters of what was found, where the steps of all ports are asked for."""
+"""Limit in characters of what was found, if the steps of all ports are asked for."""
 
 
 class Ports(Protocol):
-    """What the methods need of the running ports."""
+    """The functions of the running ports that the methods need."""
 
     def statuses(self) -> Mapping[str, PortStatus]:
         """The status of each configured port."""
 
     def restart(self, name: str) -> None:
-        """Connect a port anew.
+        """Make the connection of a port again.
 
         Raises:
             LookupError: no such port is running.
@@ -121,7 +121,7 @@ class _Break(_Port):
 
 class _Capture(_Port):
     next: Annotated[StrictStr, StringConstraints(pattern=r"^[0-9]{1,18}-[0-9]{1,18}$")] | None = Field(
-        default=None, description="the `next` of the answer before", examples=["120-345"]
+        default=None, description="the `next` of the previous answer", examples=["120-345"]
     )
 
 
@@ -140,7 +140,7 @@ REQUESTS: Mapping[str, type[BaseModel] | None] = {
     "capture": _Capture,
     "diagnose": _Diagnosis,
 }
-"""What each method expects as its payload; None: whatever it is, it is not looked at."""
+"""The payload that each method expects; None means that the payload is ignored."""
 
 METHOD_NAMES = frozenset(REQUESTS)
 
@@ -161,7 +161,7 @@ class Methods:
 
         `diagnose` takes the steps of a port's diagnosis.
 
-        Calls of `quiet` methods are logged only for debugging: those that somebody makes each second.
+        Calls of `quiet` methods, which somebody makes each second, are logged only for debugging.
         """
         self._diagnose_port = diagnose
         self._quiet = quiet
@@ -179,7 +179,7 @@ class Methods:
         }
 
     async def call(self, name: str, payload: object) -> Answer:
-        """Carry out a method and give its status and answer; never raises.
+        """Carry out a method and return its status and answer; never raises.
 
         400: the payload is not what the method expects; 403: `ALLOWED_METHODS` leaves it out; 404: no such port;
         409: the port cannot do it, or not now; 500: a defect; 501: no such method.
@@ -238,7 +238,7 @@ class Methods:
     async def _set_modem_lines(self, payload: object) -> Answer:
         asked = _ModemLines.model_validate(payload)
         if asked.dtr is None and asked.rts is None:
-            return _refusal(HTTPStatus.BAD_REQUEST, "dtr or rts must be there, true or false")
+            return _refusal(HTTPStatus.BAD_REQUEST, "dtr or rts, or both, must be given as true or false")
         with self._running(asked.port):
             await self._ports.set_modem_lines(asked.port, asked.dtr, asked.rts)
         return HTTPStatus.OK, asked.model_dump(exclude_none=True)

@@ -1,4 +1,6 @@
-"""What is said of mistakes in the desired properties: faults, with what is expected and what was probably meant, and warnings.
+"""The remarks about mistakes in the desired properties: faults and warnings.
+
+A fault says what is expected, and what was probably meant.
 
 A key that is probably a misspelt one, or that stands in the wrong place, is a fault, though its port runs; any other unknown
 key is only a warning, since a newer cloud may know more keys than this program.
@@ -31,7 +33,7 @@ _ENOUGH_LIKE = 0.75
 
 @dataclass(slots=True)
 class Remarks:
-    """What is to be said of a document beside the faults that stop an entry."""
+    """The remarks about a document, except for the faults that make an entry unusable."""
 
     faults: list[ConfigFault] = field(default_factory=list)
     """Keys that are probably mistakes, in the order of the document."""
@@ -39,7 +41,7 @@ class Remarks:
     _more: int = 0
 
     def warn(self, line: str) -> None:
-        """Add a warning; as many are kept as a person reads."""
+        """Add a warning; at most `MAX_LISTED` of them are kept."""
         if len(self._lines) < MAX_LISTED:
             self._lines.append(line)
         else:
@@ -107,7 +109,7 @@ def expected(model: type[BaseModel], error: ErrorDetails) -> str:
 
 
 def _hint(value: object, description: str) -> str:
-    """Return what is probably meant, as a request; an empty text if there is no guess."""
+    """Return a suggestion for what was probably meant; an empty text if there is none."""
     if isinstance(value, str) and (character := invisible(value[:MAX_SHOWN])):
         return f"remove {character}"
     if isinstance(value, str) and '"' not in description and _UNQUOTED.fullmatch(value[:MAX_SHOWN]):

@@ -81,7 +81,7 @@ class ModuleFacts:
     """What is reported beside the ports."""
 
     version: str
-    """Of this program."""
+    """The version of this program."""
     started_at: float
     """Unix seconds."""
     config_source: ConfigSource | None = None
@@ -123,7 +123,7 @@ def _status(ports: int, enabled: int, well: int) -> str:
 
 
 def fit(section: Document, limit: int = MAX_SECTION_BYTES) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Leave things out of a section until it is at most `limit` bytes of JSON; say what was left out."""
+    """Reduce a section until it is at most `limit` bytes of JSON; return it with the names of what was left out."""
     ports = {name: dict(port) for name, port in section["serialPorts"].items()}
     fitted = {**section, "serialPorts": ports}
     omitted: list[str] = []
@@ -156,7 +156,7 @@ def merge_patch(held: Document, wanted: Document) -> dict[str, Any]:
 
 
 def apply_merge_patch(held: Document, patch: Document) -> dict[str, Any]:
-    """Return what a patch (RFC 7396) makes of a held document."""
+    """Return the result of applying a patch (RFC 7396) to a held document."""
     merged = dict(held)
     for key, value in patch.items():
         if value is None:

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 BURST = 20
 PER_HOUR = 12
-"""Tokens, each worth one patch: at once, and in each hour after that."""
+"""Patches that may be sent in a burst, and patches that are earned in each hour after that."""
 
 RESERVE = 10
 """Tokens that only faults and recoveries may take, however often applications open and close their ports."""
@@ -51,7 +51,7 @@ _FACTS = ("version", "startedAt", "configSource", "desiredVersion", "configError
 
 
 class _Urgency(IntEnum):
-    """What a difference between the section and what the other side holds is worth."""
+    """How soon a difference between the section and what the other side holds is to be sent."""
 
     NONE = 0
     SLOW = 1
@@ -98,14 +98,14 @@ class Reporter:
             self._interval = report_interval
 
     def mark_changed(self, now: float) -> None:
-        """Take note that something in a status may be worth a patch."""
+        """Record that something in a status may be worth a patch."""
         settled = now + _SETTLE
         self._changed_at = settled if self._changed_at is None else min(self._changed_at, settled)
 
     def resend_all(self, now: float, held: Document | None = None) -> None:
-        """Start anew: the other side holds `held`, or nobody knows what (None); say so after each reconnect.
+        """Start again, because the other side holds `held`, or something unknown (None). Call this after each reconnect.
 
-        What is under way from `patch` counts for nothing any more, except that `held` may be older than it.
+        A patch in flight is forgotten; if there was one, `held` is not trusted, since it may predate that patch.
         """
         self._hold(None if self._sent else held)
         self._sent = None
@@ -117,7 +117,7 @@ class Reporter:
         self._retry = _FIRST_RETRY
 
     def next_due(self, now: float) -> float | None:
-        """Say when to call `patch` next, unless something calls for it earlier; None while one is under way.
+        """Return when to call `patch` next, unless a change needs it earlier; None while a patch is under way.
 
         The time may be past.
         """
@@ -161,14 +161,14 @@ class Reporter:
         return patch
 
     def accepted(self) -> None:
-        """Take note that the last patch is stored."""
+        """Record that the last patch is stored."""
         if self._sent:
             self._hold(self._sent.section)
             self._sent = None
             self._retry = _FIRST_RETRY
 
     def failed(self, now: float) -> None:
-        """Take note that the last patch was not stored, or perhaps was: all of it is sent again later."""
+        """Record that the last patch may not have been stored: all of it is sent again later."""
         if self._sent:
             if self._sent.paid:
                 self._bucket.give_back()
@@ -265,7 +265,7 @@ def _code(port: Document) -> object:
 
 
 def _without_slow_changes(held: Document, section: dict[str, Any]) -> dict[str, Any]:
-    """Let ports of which only slow things changed stand as they are held."""
+    """Return the section in which ports that have only slow changes stand as they are held."""
     earlier = held.get("serialPorts")
     if not isinstance(earlier, Mapping):
         return section

@@ -46,7 +46,9 @@ def _check_fingerprint(value: str) -> str:
 
 def _check_certificates(value: str) -> str:
     if "PRIVATE KEY" in value:
-        raise ValueError("a private key stands in no twin: remove it, and make a new one where it came from")
+        raise ValueError(
+            "a private key must not stand in a twin: remove it, and make a new one where it came from"
+        )
     from serial_tls.identity import parse_certificates  # noqa: PLC0415  # without TLS it takes no memory
 
     try:
@@ -110,7 +112,7 @@ class Tls(BaseModel):
 
 
 def settings(read: Tls, path: str) -> TlsSettings | ConfigFault:
-    """Return what is valid in itself as settings, or say which key is missing."""
+    """Return the settings if they are complete, or the key that is missing."""
     if read.verify is TlsVerify.PIN and not read.host_fingerprints:
         return ConfigFault(
             f"{path}.hostFingerprints",

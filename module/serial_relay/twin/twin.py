@@ -1,4 +1,4 @@
-"""The seam between the relay and whoever configures it: a source of desired documents, a sink of reported patches.
+"""The interface between the relay and its configuration: a source of desired documents, and a sink of reported patches.
 
 `edge.EdgeTwin` (IoT Edge) and `file_twin.FileTwin` (two files) stand on one side, `service.Service` on the other.
 Everything here is called on the event loop's thread.
@@ -20,19 +20,19 @@ class TwinUnavailableError(Exception):
 
 
 class TwinEvents(Protocol):
-    """What a twin tells the service."""
+    """The events that a twin reports to the service."""
 
     def desired_received(self, document: Document, source: ConfigSource) -> None:
         """Act on a whole desired section; it may repeat an earlier one or be older than that. Never raises."""
 
     def desired_unreadable(self, message: str) -> None:
-        """Take note that the source holds no usable document (a file that is no JSON); the last one stays."""
+        """Record that the source holds no usable document, such as a file that is not JSON; the last one stays."""
 
     def synchronised(self) -> None:
-        """Send the whole reported state: the other side is there (again) and may know nothing of it."""
+        """Send the whole reported state, because the other side is connected (again) and may not have it."""
 
     async def method_called(self, name: str, payload: object) -> tuple[int, object]:
-        """Carry out a direct method and give its status (HTTP's meaning) and JSON answer. Never raises."""
+        """Carry out a direct method and return its status (with HTTP's meaning) and JSON answer. Never raises."""
 
 
 class Twin(Protocol):

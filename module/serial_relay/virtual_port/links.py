@@ -61,7 +61,7 @@ class LinkDirectory:
         self._remove_stale()
 
     def path(self, name: str) -> Path:
-        """What applications open."""
+        """Return the path that applications open."""
         return self._path / name
 
     def watch(self, watches: Inotify) -> None:
@@ -117,7 +117,7 @@ class LinkDirectory:
                 with contextlib.suppress(FileNotFoundError):  # another relay removes it in this moment
                     return _open_and_lock(path)
         except NotADirectoryError as error:
-            raise _in_the_way(path, "is no directory") from error
+            raise _in_the_way(path, "is not a directory") from error
         except BlockingIOError as error:
             raise LinkError(
                 f"another serial relay makes the links in {self._path}: stop it, or give this one another LINK_DIR"
@@ -196,7 +196,7 @@ class LinkDirectory:
         except OSError as error:
             log.warning("cannot remove the link %s: %s", self.path(name), error.strerror)
 
-    # What others do to them.
+    # Changes by others.
 
     def _watch_directories(self) -> None:
         if self._watches is None:
@@ -219,7 +219,7 @@ class LinkDirectory:
         self._watched.clear()
 
     def _touched(self, mask: int, name: str) -> None:
-        """Look at what an event is about: one link, or everything."""
+        """Check what an event is about: one link, or everything."""
         if mask and name and name != _DIRECTORY:
             self._tell_owner(name)
         else:

@@ -1,4 +1,4 @@
-"""One pty pair: raw before anybody can open it, and asked for what an application does with it.
+"""One pty pair: raw before anybody can open it, and watched for what an application does with it.
 
 The relay holds the master; applications open the slave. The slave is never held open here, since that would hide from
 the kernel, and so from the relay, whether an application has it open:
@@ -52,7 +52,7 @@ _HANDED_OVER_WITHIN = 0.005
 
 
 class PairOwner(Protocol):
-    """What a pair reports; every call comes from the event loop."""
+    """The events that a pair reports; every call comes from the event loop."""
 
     def touched(self, pair: PtyPair) -> None:
         """Something was opened or closed: look at `hung_up`."""
@@ -61,14 +61,17 @@ class PairOwner(Protocol):
         """The only application that had the pair open closed it, and another one has it open already."""
 
     def heard(self, pair: PtyPair) -> None:
-        """Bytes come of an application whose open was not noticed; they follow."""
+        """Bytes of an application whose open was not noticed have come; they follow this call."""
 
     def all_read(self, pair: PtyPair) -> None:
         """The pair is hung up, and every byte that was written to it is read."""
 
 
 class PtyPair:
-    """A master and its slave's node; made raw and without echo. `inherit` gives it the line settings of another pair."""
+    """A master and its slave's node; made raw and without echo.
+
+    `inherit` gives it the line settings of another pair.
+    """
 
     def __init__(
         self,
@@ -87,9 +90,9 @@ class PtyPair:
         self._events = events
         self._deliver = events.application_data
         self.open = False
-        """An application has it open, as far as was noticed and told."""
+        """Whether an application has it open, as far as that was noticed and reported."""
         self.unnoticed = False
-        """An application had it open, and was gone before that was noticed and told."""
+        """Whether an application had it open and was gone before that was noticed and reported."""
         self.ended = True
         """All bytes of applications are read: reading on would only give EIO until the next open."""
         self._users = 0

@@ -232,7 +232,7 @@ class PtyPort:
         return True
 
     def _end(self, pair: PtyPair) -> None:
-        """Close a used pair at last."""
+        """Close a used pair."""
         if pair in self._left and pair.ended:
             if pair.hung_up:
                 self._left.remove(pair)
@@ -255,7 +255,7 @@ class PtyPort:
         self._opened(pair)
 
     def _prepare(self) -> None:
-        """Have an unused pair ready, so that the link can move at once."""
+        """Keep an unused pair ready, so that the link can move at once."""
         if self._spare is None and not self._ended:
             try:
                 self._spare = self._make_pair()
@@ -268,7 +268,7 @@ class PtyPort:
         return pair
 
     def _tell(self) -> None:
-        """Tell the relay whether an application has the port open, if that has changed."""
+        """Report to the relay whether an application has the port open, if that has changed."""
         pairs = (*self._left, self._current, self._spare)
         is_open = any(pair.open for pair in pairs if pair is not None)
         if is_open is self.application_open:

@@ -67,7 +67,7 @@ class TermiosFollower:
         self.begin()
 
     def begin(self) -> None:
-        """Take the present settings, which are raw and with EXTPROC, as nobody's wish."""
+        """Take the present settings, which are raw and with EXTPROC, as those that no application has set."""
         self._cancel_timers()
         self._line = None
         self._take_status()
@@ -80,7 +80,7 @@ class TermiosFollower:
             self.look_at_settings()
 
     def stop(self) -> None:
-        """Report nothing any more."""
+        """Stop reporting."""
         self._cancel_timers()
         self._stopped = True
 

@@ -1,4 +1,4 @@
-"""What an application set on the virtual port, read from its termios.
+"""Reads from a termios what an application has set on the virtual port.
 
 A pty carries the baud rate (any, not only the ones with a name), the stop bits and the flow control. It carries no
 data bits and no parity: `pty_set_termios` (drivers/tty/pty.c) forces CS8 and clears PARENB, so these come from the
@@ -108,7 +108,7 @@ class ApplicationLine:
     """The line settings that reach through a pty."""
 
     baud_rate: int | None
-    """Bits per second; None for B0, which is no speed but "hang up"."""
+    """Bits per second; None for B0, which is not a speed but means "hang up"."""
     stop_bits: Literal[1, 2]
     flow_control: Literal["none", "rtsCts", "xonXoff"]
 
@@ -129,9 +129,9 @@ def application_line(attributes: Termios) -> ApplicationLine:
 
 
 def wanted_line(configured: LineSettings, application: ApplicationLine | None) -> LineSettings:
-    """Return what the real port shall have: what is configured, and the application's where nothing is.
+    """Return the settings that the real port should have: the configured ones, or else the application's.
 
-    What neither says is None: the real port keeps it.
+    A setting that neither states is None: the real port keeps it.
     """
     if application is None:
         return configured

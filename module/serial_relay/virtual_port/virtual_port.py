@@ -1,4 +1,7 @@
-"""What the relay knows of a virtual serial port. The pty pair is one kind; a character device would be another."""
+"""The type of a virtual serial port, as the relay uses it.
+
+The pty pair is one kind; a character device would be another.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from serial_relay.virtual_port.termios_map import ApplicationLine
 
 
 class VirtualPortEvents(Protocol):
-    """What a virtual serial port tells the relay; every call comes from the event loop."""
+    """The events that a virtual serial port reports to the relay; every call comes from the event loop."""
 
     def application_opened(self) -> None:
         """An application has the port open; until now none had."""
@@ -18,7 +21,7 @@ class VirtualPortEvents(Protocol):
         """The last application is gone and left `unread` bytes of the device unread; they are discarded."""
 
     def application_data(self, data: bytes) -> None:
-        """The application wrote; never empty."""
+        """The application wrote these bytes; they are never empty."""
 
     def application_set_line(self, line: ApplicationLine) -> None:
         """The application set the line, before it wrote what follows."""
@@ -47,7 +50,7 @@ class VirtualPort(Protocol):
         """Hand bytes of the device to the application; only while one has the port open."""
 
     def look_for_flush(self) -> None:
-        """Tell at once of a flush that the application has made and that was not told yet."""
+        """Report at once a flush that the application has made and that was not reported yet."""
 
     def pause_reading(self) -> None:
         """Take nothing more from the application: its writes block when the port's own buffer is full."""

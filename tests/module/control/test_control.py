@@ -93,7 +93,7 @@ def test_status_for_programs_is_the_reported_section(relay: Relay) -> None:
 def test_restart_connects_a_port_anew(relay: Relay) -> None:
     before = relay.metric("connects_total", port="scale")
     done = relay.command("restart", "scale")
-    assert (done.returncode, done.stdout) == (0, "scale: connects anew\n")
+    assert (done.returncode, done.stdout) == (0, "scale: the connection is being made again\n")
     relay.wait(lambda: relay.metric("connects_total", port="scale") > before, "another connection")
     relay.wait_for_status("scale", state="connected")
 

@@ -112,5 +112,5 @@ async def test_an_answer_that_is_no_certificate_is_an_error(
     workload: WorkloadApi, answer: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workload, "_new_certificate", lambda _issue: answer)
-    with pytest.raises(IdentityError, match="the workload API gives"):
+    with pytest.raises(IdentityError, match="the workload API returned"):
         await Identities(None, client(workload)).get(TlsIdentity.EDGE)

@@ -64,7 +64,9 @@ def test_a_reader_that_stalls_blocks_nobody_and_what_is_left_out_is_counted(log:
     numbers = [int(found[1]) for line in lines if (found := re.search(r"- (\d{5}) x", line))]
     assert numbers == list(range(len(numbers))), "a line is missing, torn or in the wrong order"
     (remark,) = [line for line in lines if "messages are missing" in line]
-    found = re.search(r"\[WRN\] - (\d+) messages are missing here: the log was not read fast enough", remark)
+    found = re.search(
+        r"\[WRN\] - (\d+) messages are missing here, because the log was not read fast enough", remark
+    )
     assert found
     assert len(numbers) + int(found[1]) == 2 * QUEUE_BYTES // size
 

@@ -141,7 +141,7 @@ def test_where_no_socket_can_be_made_there_is_a_warning_and_no_more(
 
     asyncio.run(attempt())
     assert len(caplog.messages) == 1
-    assert "no health command: cannot listen at" in caplog.messages[0]
+    assert "the health command will not work: cannot listen at" in caplog.messages[0]
     assert "HEALTH_SOCKET" in caplog.messages[0]
 
 

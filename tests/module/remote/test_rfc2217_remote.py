@@ -235,7 +235,7 @@ async def break_telnet(client: socket.socket) -> None:
         (refuse, "refuses the com port option: is it an RFC 2217 server"),
         (echo, "did not answer SetBaudRate, SetDataSize, SetParity, SetStopSize within 4 s"),
         (talk_about_something_else, "sends data instead of answers"),
-        (break_telnet, "breaks the telnet protocol: IAC 120 inside a subnegotiation"),
+        (break_telnet, "violates the telnet protocol: IAC 120 inside a subnegotiation"),
     ],
 )
 async def test_a_server_that_is_no_access_server(ports: Ports, serve: object, says: str) -> None:

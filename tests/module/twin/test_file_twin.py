@@ -184,7 +184,7 @@ async def test_a_file_behind_a_link_is_followed_where_it_stands(tmp_path: Path, 
     [
         (
             '{\n  "serialPorts": {,}\n}',
-            "cannot be used: no JSON: Expecting property name enclosed in double quotes, line 2, column 19",
+            "cannot be used: it is not valid JSON: Expecting property name enclosed in double quotes, line 2, column 19",
         ),
         ("[]", "cannot be used: a JSON object is expected, not an array"),
         (

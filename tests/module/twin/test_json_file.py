@@ -31,15 +31,15 @@ def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no JSON: Expecting value, line 1, column 1"),
-        (b'{\n  "a": 1,\n  "b" 2\n}', "no JSON: Expecting ':' delimiter, line 3, column 7"),
-        (b'{"a": 1}}', "no JSON: Extra data, line 1, column 9"),
+        (b"", "it is not valid JSON: Expecting value, line 1, column 1"),
+        (b'{\n  "a": 1,\n  "b" 2\n}', "it is not valid JSON: Expecting ':' delimiter, line 3, column 7"),
+        (b'{"a": 1}}', "it is not valid JSON: Extra data, line 1, column 9"),
         (b"[1]", "a JSON object is expected, not an array"),
         (b"null", "a JSON object is expected, not null"),
-        (b'{\n"a": "\xff"}', "no UTF-8 text: byte 0xff in line 2"),
-        (b"[" * 200_000, "nested too deeply"),
-        (b'{"a": ' + b"9" * 5000 + b"}", "a number of thousands of digits"),
-        (b'"' + b"x" * MAX_SIZE + b'"', "longer than 256 KB"),
+        (b'{\n"a": "\xff"}', "it is not valid UTF-8: byte 0xff in line 2; save the file as UTF-8 text"),
+        (b"[" * 200_000, "its values are nested too deeply"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "it contains a number with thousands of digits"),
+        (b'"' + b"x" * MAX_SIZE + b'"', "it is longer than 256 KB"),
     ],
     ids=["empty", "syntax", "extra", "array", "null", "bytes", "deep", "digits", "long"],
 )
@@ -63,7 +63,7 @@ def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
 
 def test_a_fifo_without_a_writer_holds_nobody_up(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(UnreadableError, match="no JSON"):
+    with pytest.raises(UnreadableError, match="not valid JSON"):
         read_object(tmp_path / "fifo")
 
 

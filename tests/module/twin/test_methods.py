@@ -161,7 +161,7 @@ async def test_a_method_is_carried_out(
         ("restartPort", {"port": "off"}, 409, "the port off is disabled: it does not run"),
         ("setLogLevel", {"level": 7}, 400, None),
         ("setLogLevel", {"level": "loud"}, 400, None),
-        ("setModemLines", {"port": "scale"}, 400, "dtr or rts must be there, true or false"),
+        ("setModemLines", {"port": "scale"}, 400, "dtr or rts, or both, must be given as true or false"),
         ("setModemLines", {"port": "scale", "dtr": 1}, 400, "dtr must be true or false, not 1"),
         ("setModemLines", {"port": "other", "dtr": True}, 404, None),
         (
