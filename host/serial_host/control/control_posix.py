@@ -11,12 +11,12 @@ import asyncio
 import contextlib
 import os
 import re
-import socket
 import stat
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 
+from serial_monitor import local_sockets
 from serial_monitor.sending import send
 
 _ANSWER_SECONDS = 5.0
@@ -71,31 +71,12 @@ def _own(path: Path) -> None:
 
 def running() -> list[int]:
     """Return the ids of the processes that have a socket. The socket that a killed server left behind is removed."""
-    found = []
-    with contextlib.suppress(FileNotFoundError):
-        for path in sorted(directory().iterdir()):
-            match = _NAME.fullmatch(path.name)
-            if match is None:
-                continue
-            if _answers(path):
-                found.append(int(match[1]))
-    return found
+    return local_sockets.running(directory(), _NAME)
 
 
 def is_running(pid: int) -> bool:
     """Return whether this process has a socket that answers."""
-    return _answers(_path(pid))
-
-
-def _answers(path: Path) -> bool:
-    try:
-        _connect(path).close()
-    except ConnectionRefusedError:
-        path.unlink(missing_ok=True)
-        return False
-    except OSError:
-        return False
-    return True
+    return local_sockets.answers(_path(pid))
 
 
 def _path(pid: int) -> Path:
@@ -104,25 +85,14 @@ def _path(pid: int) -> Path:
 
 def ask(pid: int, request: bytes) -> bytes:
     """Send a request and return the answer. Raises `OSError`."""
-    with _connect(_path(pid)) as connection, connection.makefile("rb") as answer:
+    with local_sockets.connect(_path(pid)) as connection, connection.makefile("rb") as answer:
         connection.sendall(request)
         return answer.readline()
 
 
 def stream(pid: int, request: bytes) -> Iterator[bytes]:
     """Send a request and yield the lines of its answer until the server ends. Raises `OSError`."""
-    with _connect(_path(pid)) as connection, connection.makefile("rb") as lines:
+    with local_sockets.connect(_path(pid)) as connection, connection.makefile("rb") as lines:
         connection.sendall(request)
         connection.settimeout(None)
         yield from lines
-
-
-def _connect(path: Path) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.settimeout(_ANSWER_SECONDS)
-        connection.connect(str(path))
-    except BaseException:
-        connection.close()
-        raise
-    return connection

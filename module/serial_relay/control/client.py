@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from serial_monitor import local_sockets
 from serial_relay.control import location
 from serial_relay.control.location import NotRunningError
 
@@ -25,7 +26,7 @@ def ask(pid: int, method: str, payload: object = None) -> dict[str, Any]:
         NotRunningError: the module does not answer, or this user may not speak to it.
         RefusedError: it refused.
     """
-    with _explained(pid), location.connect(location.socket_path(pid)) as connection:
+    with _explained(pid), local_sockets.connect(location.socket_path(pid)) as connection:
         connection.settimeout(ANSWER_SECONDS)
         connection.sendall(json.dumps({"method": method, "payload": payload}).encode() + b"\n")
         with connection.makefile("rb") as lines:
@@ -38,7 +39,7 @@ def stream(pid: int, method: str, payload: object = None) -> Iterator[bytes]:
     Raises:
         NotRunningError, RefusedError: as `ask` does.
     """
-    with _explained(pid), location.connect(location.socket_path(pid)) as connection:
+    with _explained(pid), local_sockets.connect(location.socket_path(pid)) as connection:
         connection.settimeout(None)
         connection.sendall(json.dumps({"method": method, "payload": payload}).encode() + b"\n")
         with connection.makefile("rb") as lines:

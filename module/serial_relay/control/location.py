@@ -7,17 +7,15 @@ temporary one; systemd's `RuntimeDirectory=` goes before all of these. Only the 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import socket
 import stat
 import tempfile
 from pathlib import Path
 
-_NAME = re.compile(r"serial-relay-(\d+)\.sock")
+from serial_monitor import local_sockets
 
-CONNECT_SECONDS = 5.0
+_NAME = re.compile(r"serial-relay-(\d+)\.sock")
 
 
 class NotRunningError(Exception):
@@ -54,13 +52,7 @@ def own(path: Path) -> None:
 
 def running() -> list[int]:
     """Return the ids of the processes whose sockets answer. The socket that a killed module left behind is removed."""
-    found = []
-    with contextlib.suppress(FileNotFoundError, PermissionError):
-        for path in sorted(directory().iterdir()):
-            match = _NAME.fullmatch(path.name)
-            if match is not None and _answers(path):
-                found.append(int(match[1]))
-    return found
+    return local_sockets.running(directory(), _NAME)
 
 
 def chosen(pid: int | None) -> int:
@@ -82,26 +74,3 @@ def chosen(pid: int | None) -> int:
         case [first, *_] as several:
             raise NotRunningError(f"{len(several)} serial_relays are running: say which with --pid {first}")
     raise AssertionError
-
-
-def _answers(path: Path) -> bool:
-    try:
-        connect(path).close()
-    except ConnectionRefusedError:
-        path.unlink(missing_ok=True)
-        return False
-    except OSError:
-        return False
-    return True
-
-
-def connect(path: Path) -> socket.socket:
-    """Return a connection to the socket at `path`. Raises `OSError`."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.settimeout(CONNECT_SECONDS)
-        connection.connect(str(path))
-    except BaseException:
-        connection.close()
-        raise
-    return connection
