@@ -179,10 +179,10 @@ def device() -> None:
 def devices(count: int) -> None:
     """Be so many serial devices that send each byte back; the paths of their ports are printed."""
     pairs = [os.openpty() for _ in range(count)]
-    ready = select.poll()
+    ready = select.epoll()  # `poll` would ask all ports for each byte of one
     for end, port in pairs:
         tty.setraw(port)
-        ready.register(end, select.POLLIN)
+        ready.register(end, select.EPOLLIN)
     print(*(os.ttyname(port) for _, port in pairs), flush=True)
     while True:
         for end, _ in ready.poll():

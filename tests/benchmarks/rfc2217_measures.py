@@ -17,7 +17,7 @@ from tests.benchmarks.contenders import Bench
 from tests.benchmarks.load import REQUEST
 from tests.benchmarks.measures import Effort, latency_rows, microseconds
 from tests.benchmarks.rows import Row, Section
-from tests.system.processes import PATIENCE, free_port
+from tests.system.processes import PATIENCE, free_ports
 from tests.system.serial_lines import Device
 from tests.system.stack import Relay
 
@@ -25,6 +25,9 @@ PYSERIAL = "pyserial's client"
 RAW = "module and host, raw"
 RFC2217 = {"protocol": "rfc2217"}
 SPEEDS = {9600: termios.B9600, 19200: termios.B19200}
+LOOK_EVERY = 50e-6
+"""Seconds between two looks at the COM port's speed. To look all the time would take a core away from what is measured."""
+
 ON_OPEN_PORTS = 6
 """Ports that an application can open one after another before the first has been left alone long enough."""
 
@@ -72,7 +75,7 @@ def latency_and_throughput(bench: Bench, effort: Effort) -> Section:
 
 def opening(bench: Bench, effort: Effort) -> list[Row]:
     """From an application's open to the answer to its first request, the connection being made on open."""
-    ports = {f"port{number}": free_port() for number in range(ON_OPEN_PORTS)}
+    ports = {f"port{number}": port for number, port in enumerate(free_ports(ON_OPEN_PORTS))}
     configuration = bench.directory / "host.toml"
     configuration.write_text(
         "\n".join(
@@ -147,3 +150,4 @@ def wait_for_speed(device: Device, speed: int) -> None:
     deadline = time.monotonic() + PATIENCE
     while device.speed != SPEEDS[speed]:
         assert time.monotonic() < deadline, f"the COM port did not get {speed} baud"
+        time.sleep(LOOK_EVERY)

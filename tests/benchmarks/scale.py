@@ -13,7 +13,7 @@ from tests.benchmarks.contenders import Bench, Load
 from tests.benchmarks.load import REQUEST
 from tests.benchmarks.measures import Effort, cpu_seconds, latency_rows, resident_megabytes
 from tests.benchmarks.rows import Row, Section
-from tests.system.processes import free_port, wait_for
+from tests.system.processes import free_port, free_ports, wait_for
 from tests.system.stack import Relay
 
 POLLS_A_SECOND = 10
@@ -53,7 +53,7 @@ def scale_section(bench: Bench, effort: Effort) -> Section:
 def _chain(bench: Bench, name: str, count: int) -> tuple[int, Relay]:
     """Start a host and a module with so many ports; return the host's process id, and the module."""
     devices = bench.load("devices", str(count)).announced.split()
-    ports = [free_port() for _ in devices]
+    ports = free_ports(count)
     configuration = bench.directory / f"{name}.toml"
     configuration.write_text(
         "\n".join(

@@ -13,7 +13,7 @@ from tests.benchmarks.comparison import in_turns
 from tests.benchmarks.contenders import Bench
 from tests.benchmarks.measures import Effort, latency_rows, resident_megabytes, throughput_rows
 from tests.benchmarks.rows import Row, Section
-from tests.system.processes import PATIENCE, free_port, wait_for
+from tests.system.processes import PATIENCE, free_ports, wait_for
 from tests.system.stack import Host, Relay
 
 PLAIN = "without TLS"
@@ -60,7 +60,7 @@ def _outage(host: Host, relay: Relay, count: int, seconds: float) -> list[float]
 
 def _chain(bench: Bench, name: str, devices: Sequence[str], secured: list[bool]) -> tuple[Host, Relay]:
     """Start a host and a module that trust each other, with a port for each device."""
-    ports = [free_port() for _ in devices]
+    ports = free_ports(len(devices))
     folder = bench.directory / f"{name}-configuration"
     folder.mkdir()
     tables = [

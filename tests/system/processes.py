@@ -58,6 +58,14 @@ def free_port() -> int:
             return port
 
 
+def free_ports(count: int) -> list[int]:
+    """Return so many different ones of them."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return list(ports)
+
+
 def python_program(*arguments: str | Path) -> list[str]:
     """Return the command line of one of the project's own programs, `("-m", "serial_relay", …)`."""
     return [sys.executable, *map(str, arguments)]
