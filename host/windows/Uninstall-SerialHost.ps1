@@ -45,9 +45,9 @@ $OFS = ' '
 $whatIfOnly = [bool] $WhatIfPreference
 Set-StrictMode -Version Latest
 . (Join-Path -Path $PSScriptRoot -ChildPath 'scheduled-task-helper.ps1')
-. (Join-Path -Path $PSScriptRoot -ChildPath 'serial-host-setup.ps1')
-. (Join-Path -Path $PSScriptRoot -ChildPath 'serial-host-system.ps1')
-. (Join-Path -Path $PSScriptRoot -ChildPath 'serial-host-tuning.ps1')
+foreach ($part in 'common', 'server', 'programs', 'network', 'system', 'tuning') {
+    . (Join-Path -Path $PSScriptRoot -ChildPath "setup\$part.ps1")
+}
 
 $place = Get-SetupPlace
 $state = Get-SetupState -Quietly $Quiet

@@ -16,6 +16,6 @@ $settings = @{
         PSUseCompatibleTypes    = @{ Enable = $true; TargetProfiles = $profiles }
     }
 }
-$found = @(Get-ChildItem -LiteralPath $Folder -Filter *.ps1 | ForEach-Object { Invoke-ScriptAnalyzer -Path $_.FullName -Settings $settings })
+$found = @(Get-ChildItem -LiteralPath $Folder -Filter *.ps1 -Recurse | ForEach-Object { Invoke-ScriptAnalyzer -Path $_.FullName -Settings $settings })
 foreach ($finding in $found) { "$($finding.ScriptName):$($finding.Line): $($finding.RuleName): $($finding.Message)" }
 if ($found.Count) { exit 1 }

@@ -15,7 +15,7 @@ $data = Join-Path $root 'ProgramData/SerialHost'
 function New-Bundle([string] $Path, [string] $Version) {
     $null = New-Item -ItemType Directory -Force -Path (Join-Path $Path 'runtime'), (Join-Path $Path 'app'), (Join-Path $Path 'packages')
     foreach ($name in 'runtime/python.exe', 'app/serial_host.txt', 'packages/serial.txt') { Set-Content -LiteralPath (Join-Path $Path $name) -Value $Version }
-    Get-ChildItem -LiteralPath $Scripts -File | Copy-Item -Destination $Path
+    Get-ChildItem -LiteralPath $Scripts | Copy-Item -Destination $Path -Recurse
 }
 
 function New-Runspace {

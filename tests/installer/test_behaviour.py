@@ -12,25 +12,9 @@ import pytest
 
 from tests.installer import powershell
 from tests.installer.powershell import play
+from tests.installer.steps import AFTER, FIRST, LISTENER, install, other_listens
 
 pytestmark = [pytest.mark.installer, pytest.mark.timeout(120)]
-
-LISTENER = """
-function Set-Computer([scriptblock] $Change) {
-    $computer = Read-Computer
-    . $Change
-    [System.IO.File]::WriteAllText((Join-Path $root 'computer.json'), ($computer | ConvertTo-Json -Depth 8))
-}
-"""
-FIRST = "Install $bundle $onePort\n"
-
-
-def install(steps: str) -> str:
-    """A run of the newer bundle's installer, its result in `$result`."""
-    return f"$result = Invoke-Script (Join-Path $bundle 'Install-SerialHost.ps1') {steps}\n"
-
-
-AFTER = "$result.computer = Read-Computer; $result.served = Get-Served; $result.objects = @()\n"
 
 
 def test_success_is_said_with_what_to_paste_into_the_twin(tmp_path: Path) -> None:
@@ -107,13 +91,6 @@ def test_a_faulty_configuration_is_found_while_the_old_server_goes_on(tmp_path: 
     assert result["code"] == 2
     assert "unknown key" in result["errors"][0]
     assert [p["version"] for p in result["computer"]["processes"].values()] == ["1.1.0"]
-
-
-def other_listens(port: int) -> str:
-    return (
-        LISTENER
-        + f"Set-Computer {{ $computer.processes['77'] = @{{ path = '/other/hub4com'; line = 'hub4com'; name = 'hub4com.exe' }}; $computer.listeners['{port}'] = 77 }}\n"
-    )
 
 
 def test_the_owner_of_a_taken_port_is_named(tmp_path: Path) -> None:
@@ -363,116 +340,3 @@ def test_constrained_language_mode_is_said_and_nothing_is_changed(script: str, c
     said = " ".join((done.stdout + done.stderr).split())
     assert "Constrained Language Mode" in said
     assert "Nothing was" in said
-
-
-FTDI = r"HKLM\SYSTEM\CurrentControlSet\Enum\FTDIBUS\VID_0403+PID_6010+A12345A\0000\Device Parameters"
-ADAPTER = r"USB\VID_0403&PID_6010&MI_00\7&1A2B&0&0000_0"
-
-
-def tuned(result: dict[str, Any]) -> tuple[int, bool]:
-    """Latency timer and permission to switch off of the served port."""
-    computer = result["computer"]
-    others = [
-        entry["LatencyTimer"] for key, entry in computer["registry"].items() if "FTDI" in key and key != FTDI
-    ]
-    assert others == [16]
-    assert [value["enable"] for name, value in computer["power"].items() if name != ADAPTER] == [True, True]
-    return computer["registry"][FTDI]["LatencyTimer"], computer["power"][ADAPTER]["enable"]
-
-
-def test_what_delays_answers_is_shown_and_left(tmp_path: Path) -> None:
-    result = play(tmp_path, "Set-Adapter\n" + install("$onePort") + AFTER)
-    assert tuned(result) == (16, True)
-    assert "The latency timer of COM3 is 16 ms" in result["output"]
-    assert "Windows may switch the adapter of COM3 off" in result["output"]
-    assert "run the script again with -TunePorts" in result["output"]
-
-
-def test_ports_are_tuned_and_set_back_by_the_uninstaller(tmp_path: Path) -> None:
-    tune = install("@{ Port = 'COM3'; TcpPort = 5002; TunePorts = $true; Quiet = $true }")
-    result = play(tmp_path, "Set-Adapter\n" + tune + AFTER)
-    assert (result["code"], tuned(result)) == (0, (1, False))
-
-    driver = LISTENER + f"Set-Computer {{ $computer.registry['{FTDI}'].LatencyTimer = 16 }}\n"
-    test = play(tmp_path, driver + install("@{ Test = $true }") + AFTER)
-    assert test["code"] == 5
-    assert "The latency timer of COM3 is 16 ms" in test["output"]
-
-    remove = "$result = Invoke-Script (Join-Path $bundle 'Uninstall-SerialHost.ps1') @{}\n"
-    again = install("@{ TunePorts = $true; Confirm = $false }")
-    removed = play(tmp_path, again + remove + AFTER)
-    assert (removed["code"], tuned(removed)) == (0, (16, True))
-    assert not (tmp_path / "computer/ProgramData/SerialHost/tuned-ports.txt").exists()
-
-
-def test_what_cannot_be_set_back_is_said(tmp_path: Path) -> None:
-    """The adapter is not plugged in, and somebody has set another latency timer since."""
-    tune = install("@{ Port = 'COM3'; TcpPort = 5002; TunePorts = $true; Quiet = $true }")
-    away = (
-        LISTENER
-        + f"Set-Computer {{ $computer.power.Remove('{ADAPTER}'); $computer.registry['{FTDI}'].LatencyTimer = 4 }}\n"
-    )
-    remove = "$result = Invoke-Script (Join-Path $bundle 'Uninstall-SerialHost.ps1') @{}\n"
-    result = play(tmp_path, "Set-Adapter\n" + tune + away + remove + AFTER)
-    assert result["code"] == 0
-    assert result["computer"]["registry"][FTDI]["LatencyTimer"] == 4
-    [warning] = result["warnings"]
-    assert warning.startswith(rf"The adapter of COM3 ({ADAPTER}) is not here")
-
-
-def test_a_question_that_cannot_be_put_leaves_the_ports_as_they_are(tmp_path: Path) -> None:
-    """There is nobody to ask, and neither -Quiet nor -Confirm:$false says that nobody is to be asked."""
-    tune = install("@{ Port = 'COM3'; TcpPort = 5002; TunePorts = $true }")
-    result = play(tmp_path, "Set-Adapter\n" + tune + AFTER)
-    assert (result["code"], tuned(result)) == (4, (16, True))
-    assert any("Not done: tune the ports" in warning for warning in result["warnings"])
-
-
-def make_catalog(signature: str, *changes: str) -> str:
-    """Make the catalog of the newer bundle, and change the bundle then."""
-    return "\n".join(
-        [
-            "$items = @{}",
-            "$files = Get-ChildItem -LiteralPath $bundle -Recurse -File",
-            "foreach ($file in $files) { $items[$file.FullName.Substring($bundle.Length + 1)] = (Get-FileHash -LiteralPath $file).Hash }",
-            f"$catalog = @{{ items = $items; signature = '{signature}' }} | ConvertTo-Json -Depth 3",
-            "[System.IO.File]::WriteAllText((Join-Path $bundle 'serial-host.cat'), $catalog)",
-            *changes,
-            "",
-        ]
-    )
-
-
-@pytest.mark.parametrize(
-    ("signature", "change", "message"),
-    [
-        ("Valid", "", ""),
-        ("NotSigned", "", ""),
-        ("HashMismatch", "", "The signature of the catalog in"),
-        (
-            "Valid",
-            "Add-Content -LiteralPath (Join-Path $bundle 'README.txt') -Value 'x'",
-            "README.txt is missing or was changed",
-        ),
-        (
-            "Valid",
-            "Remove-Item -LiteralPath (Join-Path $bundle 'serial-host.cmd')",
-            "serial-host.cmd is missing",
-        ),
-        (
-            "Valid",
-            "Set-Content (Join-Path $bundle 'app/sitecustomize.py') 'x'",
-            "sitecustomize.py is not in it",
-        ),
-        ("Valid", "Set-Content (Join-Path $bundle 'my-ports.toml') 'x'", ""),
-    ],
-)
-def test_a_catalog_is_checked_when_it_is_there(
-    tmp_path: Path, signature: str, change: str, message: str
-) -> None:
-    result = play(tmp_path, make_catalog(signature, change) + install("$onePort") + AFTER)
-    if message:
-        assert (result["code"], result["served"]) == (2, "")
-        assert message in result["errors"][0]
-    else:
-        assert (result["code"], result["served"]) == (0, "1.2.0 on 5002")

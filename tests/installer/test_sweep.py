@@ -8,6 +8,7 @@ calls are counted in a run without a fault, so that a new one takes part by itse
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,14 +44,12 @@ def test_a_fault_at_any_call(
 def test_the_sweep_finds_an_installer_that_disables_the_task(tmp_path: Path) -> None:
     """The sweep itself is proved: with 1.0.0's order of acts it must find faults."""
     scripts = tmp_path / "scripts"
-    scripts.mkdir()
-    for path in powershell.SCRIPTS.iterdir():
-        text = path.read_text("ascii")
-        if path.name == "Install-SerialHost.ps1":
-            act = "    $definition = Get-StartupTaskDefinition"
-            disable = "    $null = Disable-ScheduledTask -TaskName $place.TaskName -TaskPath '\\' -ErrorAction Stop\n"
-            assert act in text
-            text = text.replace(act, disable + act)
-        (scripts / path.name).write_text(text)
+    shutil.copytree(powershell.SCRIPTS, scripts)
+    acts = scripts / "setup" / "acts.ps1"
+    text = acts.read_text("ascii")
+    act = "    $definition = Get-StartupTaskDefinition"
+    disable = "    $null = Disable-ScheduledTask -TaskName $place.TaskName -TaskPath '\\' -ErrorAction Stop\n"
+    assert act in text
+    acts.write_text(text.replace(act, disable + act))
     report = powershell.sweep("upgrade-100", tmp_path / "run", scripts=scripts)
     assert any("the task is disabled" in line for line in report["broken"])

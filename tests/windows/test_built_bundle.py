@@ -52,12 +52,10 @@ def test_the_tree_is_understood_at_a_look(files: dict[str, bytes]) -> None:
         "packages",
         "runtime",
         "scheduled-task-helper.ps1",
-        "serial-host-setup.ps1",
-        "serial-host-system.ps1",
-        "serial-host-tuning.ps1",
         "serial-host.cmd",
         "serial-host.sample.toml",
         "serial-host.schema.json",
+        "setup",
     ]
 
 

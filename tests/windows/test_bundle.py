@@ -17,7 +17,7 @@ from bundle.__main__ import REQUIREMENTS, main
 from bundle.errors import BuildError
 from serial_host.configuration import config_file
 
-TEXTS = sorted(contents.FOR_THE_ADMINISTRATOR.iterdir())
+TEXTS = list(contents.for_the_administrator().values())
 
 
 def test_equal_files_make_equal_zips(tmp_path: Path) -> None:

@@ -17,9 +17,16 @@ INSTALL, UNINSTALL, TASKS = (
     FOR_THE_ADMINISTRATOR / name
     for name in ("Install-SerialHost.ps1", "Uninstall-SerialHost.ps1", "scheduled-task-helper.ps1")
 )
-SHARED = tuple(FOR_THE_ADMINISTRATOR / f"serial-host-{name}.ps1" for name in ("setup", "system", "tuning"))
-"""Loaded by both scripts; they use each other's functions, and the variables `place` and `state` of the script."""
-SCRIPTS = sorted(FOR_THE_ADMINISTRATOR.glob("*.ps1"))
+BOTH = frozenset(("place", "state"))
+PARTS = {
+    **dict.fromkeys(("common", "server", "programs", "network", "system", "tuning"), BOTH),
+    "plan": BOTH | {"asked"},
+    "acts": BOTH | {"asked", "plan", "run"},
+    "comparison": BOTH | {"plan"},
+}
+"""What the scripts load -> the variables of the script that it reads. The parts use each other's functions."""
+SHARED = tuple(FOR_THE_ADMINISTRATOR / "setup" / f"{name}.ps1" for name in PARTS)
+SCRIPTS = sorted(FOR_THE_ADMINISTRATOR.rglob("*.ps1"))
 APPROVED_VERBS = frozenset(
     [
         *(
@@ -83,7 +90,7 @@ def test_what_windows_powershell_refuses_is_found(source: str) -> None:
 @each_script
 def test_no_variable_is_read_that_was_never_set(path: Path) -> None:
     """Under strict mode a misspelt name ends the script in the middle of its work."""
-    given = {"place", "state"} if path in SHARED else set()
+    given = PARTS[path.stem] if path in SHARED else frozenset()
     assert Script.read(path).unset_variables() - given == set()
 
 

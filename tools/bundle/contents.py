@@ -1,6 +1,7 @@
 """Lays out the bundle: what lies where once the zip is unpacked.
 
 README.txt, *.ps1, serial-host.cmd, serial-host.sample.toml     for the administrator
+setup/       what the scripts of the administrator load
 app/         serial_host and what it needs of this repository, with the metadata from which their version is read
 packages/    the Python packages that they need
 runtime/     a Windows Python
@@ -47,9 +48,15 @@ def lay_out(root: Path, runtime: Runtime, packages: list[Path], *, version: str)
     return {f"serial-host-{version}/{name}": content for name, content in files.items()}
 
 
+def for_the_administrator() -> dict[str, Path]:
+    """Return the scripts and texts for the administrator by their path in the bundle, such as `setup/plan.ps1`."""
+    found = sorted(path for path in FOR_THE_ADMINISTRATOR.rglob("*") if path.is_file())
+    return {path.relative_to(FOR_THE_ADMINISTRATOR).as_posix(): path for path in found}
+
+
 def own_files(root: Path, version: str) -> dict[str, bytes]:
     """Return what the bundle has of this repository: the scripts and texts, and the programs in app/."""
-    files = {path.name: for_windows(path, version) for path in sorted(FOR_THE_ADMINISTRATOR.iterdir())}
+    files = {name: for_windows(path, version) for name, path in for_the_administrator().items()}
     for own in needed_by("host", root):
         files |= {f"app/{name}": content for name, content in _metadata(own.folder, version).items()}
         for path in (*own.package.rglob("*.py"), *own.package.rglob("*.html"), own.package / "py.typed"):
