@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="also write a pcapng file, which Wireshark opens; it is replaced",
     )
-    parser.add_argument("--seconds", metavar="N", type=float, help="end after so many seconds")
+    parser.add_argument("--seconds", metavar="N", type=float, help="end after this number of seconds")
     parser.add_argument(
         "--web",
         action="store_true",

@@ -16,7 +16,7 @@ from serial_monitor.views import PortView, Rates, Snapshot, amount, sparkline
 
 _COLOURS = {"good": "green", "waiting": "yellow", "bad": "bold red"}
 _MEDIUM, _WIDE = 100, 140
-"""From so many columns on the table has rates and discarded bytes, and the two ends of each connection."""
+"""Columns from which on the table has rates and discarded bytes, and the two ends of each connection."""
 _LONGEST_NAME = 24
 """Characters; two thirds of them in a narrow terminal."""
 
@@ -73,7 +73,10 @@ def _cut(text: str, longest: int = _LONGEST_NAME) -> str:
 def watch(
     look: Callable[[], Snapshot], console: Console, *, every: float = 1.0, times: int | None = None
 ) -> None:
-    """Show what `look` sees every so many seconds until Ctrl+C, or so many `times`; what it raises ends it."""
+    """Show what `look` returns at each interval until Ctrl+C, or for a number of `times`.
+
+    An exception of `look` ends it.
+    """
     rates = Rates()
     with contextlib.suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as live:
         while times is None or times > 0:

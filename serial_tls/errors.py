@@ -19,7 +19,7 @@ class Reason(Enum):
     """The peer's certificate is refused for another reason; the detail says which."""
     NO_CERTIFICATE = auto()
     OLD_VERSION = auto()
-    """The two ends have no version of TLS in common."""
+    """The two ends do not share a version of TLS."""
     NOT_TLS = auto()
     CLOSED = auto()
     """The peer closed the connection in the handshake."""

@@ -1,7 +1,7 @@
 """The identity of one end: a key and a certificate, made on first use and kept in a file that nobody else may read.
 
-The fingerprint of the certificate is what the other end trusts. So an own certificate has no names that anybody checks,
-and dates that no wrong clock can miss: a pin is trusted until somebody removes it.
+The fingerprint of the certificate is what the other end trusts. So a self-made certificate has no names that anybody
+checks, and dates that hold whatever a clock shows: a pin is trusted until somebody removes it.
 """
 
 from __future__ import annotations

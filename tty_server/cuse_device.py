@@ -107,7 +107,7 @@ class CuseDevice:
         try:
             os.readv(self._cuse, [self._buffer])
         except BlockingIOError:
-            return  # the device is there, and nobody has asked for anything
+            return  # the device exists, and the kernel has asked for nothing
         except OSError as error:
             raise NumberTakenError(
                 f"the kernel refuses a device with the number {MAJOR}:{self.minor} and the name {self.name}:"

@@ -31,7 +31,7 @@ class Drains:
         self._waiting.append(_Drain(unique, now + LONGEST_DRAIN, then))
 
     def all_sent(self) -> None:
-        """Ask for those before which no bytes stand any more."""
+        """Ask the relay to confirm the drains before which no bytes are left."""
         new = [one for one in self._waiting if not one.number]
         if new:
             self._number = self._number % 0xFFFFFFFF + 1

@@ -63,7 +63,7 @@ _INIT_IN = struct.Struct("<IIII")
 _INIT_OUT = struct.Struct("<8I40x")
 
 DONE = IOCTL_OUT.pack(0, 0, 0, 0)
-"""The answer to an ioctl that gives nothing back."""
+"""The answer to an ioctl that returns no data."""
 
 
 def answer(unique: int, body: bytes) -> bytes:

@@ -98,7 +98,7 @@ def _send_break(call: Call) -> Answer:
 
 
 def _send_break_p(call: Call) -> Answer:
-    """TCSBRKP: drain, and send a break of so many tenths of a second."""
+    """TCSBRKP: drain, and send a break of this number of tenths of a second."""
     _drain_and_break(call, min(call.argument * _TENTH, _LONGEST_BREAK) if call.argument else _BREAK)
     return None
 

@@ -2,7 +2,7 @@
 
 A message is a header (kind, length of the rest) and the rest. Bytes of the application flow until the relay says
 `HOLD`; bytes of the device flow as far as the server has granted (`GRANT`), so that the other messages never stand
-behind bytes that nobody reads. Each message but `DATA` tells a state, of which the last one counts.
+behind bytes that nobody reads. Each message but `DATA` states a value, of which the last one counts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MINOR = struct.Struct("<H")
 
 
 class Kind(IntEnum):
-    """What a message tells."""
+    """The kind of a message."""
 
     # From the server.
     READY = 1
@@ -44,12 +44,12 @@ class Kind(IntEnum):
     PURGE = 7
     """`PURGE`: what the application discarded, `RECEIVED` and `TRANSMITTED`, and a number for the answer."""
     DRAIN = 8
-    """`NUMBER`: the relay shall answer with `DRAINED` when the device's host has everything that came before."""
+    """`NUMBER`: the relay is to answer with `DRAINED` when the device's host has everything that came before."""
     GRANT = 9
     """`TOTAL`: the bytes of the device that may come, since the port was made."""
     # From the relay.
     HOLD = 20
-    """One byte: whether the application's bytes shall be kept in the server."""
+    """One byte: whether the application's bytes are to be kept in the server."""
     INPUTS = 21
     """One byte: CTS, DSR, RI and CD."""
     ERRORS = 22

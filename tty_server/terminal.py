@@ -127,7 +127,7 @@ class Terminal:
     # Open and close.
 
     def open(self, unique: int, *, privileged: Callable[[], bool]) -> None:
-        """Open the port. TIOCEXCL keeps out everybody who has not CAP_SYS_ADMIN, as in `tty_open`."""
+        """Open the port. TIOCEXCL keeps out everybody without CAP_SYS_ADMIN, as in `tty_open`."""
         if self.exclusive and self.users and not privileged():
             self.kernel.fail(unique, errno.EBUSY)
             return
@@ -277,7 +277,7 @@ class Terminal:
         """Take bytes of the device; those that come while nobody has the port open, or in a purge, are dropped.
 
         Raises:
-            MessageError: the relay was not granted so many.
+            MessageError: the relay sent more bytes than it was granted.
         """
         self._come += len(data)
         if self._come > self._granted:

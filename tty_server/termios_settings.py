@@ -140,7 +140,7 @@ class Settings(NamedTuple):
 
     @property
     def wanted_line(self) -> Line:
-        """What the real port shall have."""
+        """Return the settings that the real port should have."""
         parity = next(name for name, bits in _PARITY.items() if bits == self._parity_bits())
         software = "xonXoff" if self.iflag & IXON else "none"
         return Line(

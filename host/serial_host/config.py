@@ -1,4 +1,4 @@
-"""What a port shall be: the frozen configuration that the file's parser makes and that servers and sessions take.
+"""The frozen configuration of ports, which the parser of the file makes and servers and sessions take.
 
 Nothing here reads a file or checks what people wrote: `configuration.config_file` does, before it makes a `PortConfig`.
 """
@@ -129,7 +129,7 @@ class ConfigFault:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What shall run, and what cannot."""
+    """The ports that are to run, and those that cannot."""
 
     ports: tuple[PortConfig, ...]
     faults: tuple[ConfigFault, ...] = ()

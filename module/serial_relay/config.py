@@ -1,4 +1,4 @@
-"""What a port shall be: the frozen configuration that the twin's parser makes and that ports and connections take.
+"""The frozen configuration of ports, which the parser of the twin makes and ports and connections take.
 
 Nothing here reads a document or touches a descriptor. Values are valid when they are made: `twin.desired` checks what
 people wrote before it makes a `PortConfig`.
@@ -26,7 +26,7 @@ class Connect(StrEnum):
 
 
 class WhileDisconnected(StrEnum):
-    """What becomes of the bytes that an application writes while there is no connection."""
+    """What happens to the bytes that an application writes while there is no connection."""
 
     DISCARD = "discard"
     HOLD = "hold"

@@ -119,7 +119,7 @@ class Discarded:
     flushed: int = 0
     """From the device, on their way when an application discarded its input (`tcflush`; RFC 2217 only)."""
     undelivered: int = 0
-    """From the device, received when the connection ended and not delivered any more."""
+    """From the device, received when the connection ended, and no longer delivered."""
 
 
 DISCARD_REASONS = tuple(reason.name for reason in fields(Discarded))

@@ -1,8 +1,9 @@
-"""What the module's tests share: its own event loop, and a check that no descriptor is left open."""
+"""What the module's tests share: its own event loop, its log level, and a check that no descriptor is left open."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -16,6 +17,14 @@ from serial_relay.virtual_port.links import LinkDirectory
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run every coroutine test on the event loop that the module runs on."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(autouse=True)
+def _log_level_as_before() -> Iterator[None]:
+    """Undo what a test has set by the direct method `setLogLevel`, or later tests would see other messages."""
+    before = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(before)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Calls the driver of one port from the event loop without waiting long for it.
 
 Most calls of a driver return in microseconds. But one that asks a USB adapter (`TIOCMGET` and its kin) may take seconds when
-the adapter hangs, and nobody but its own port is to wait for that.
+the adapter hangs, and only its own port is to wait for that.
 """
 
 from __future__ import annotations

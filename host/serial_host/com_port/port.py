@@ -14,7 +14,7 @@ DEVICE_BOUND = 8192
 """The limit in bytes of what is held between the connection of a client and the driver of the device."""
 
 WRITE_HIGH = DEVICE_BOUND // 2
-"""With more unsent bytes than this the client is not read any more; a last read brings at most as many again."""
+"""With more unsent bytes than this, the client is no longer read; a last read brings at most as many again."""
 
 READ_SIZE = DEVICE_BOUND // 2
 """The limit in bytes of one read from the driver or from a client."""
@@ -31,7 +31,10 @@ class ComPortEvents(Protocol):
         """Bytes have arrived from the device."""
 
     def pause_writing(self) -> None:
-        """Stop writing, because more than `WRITE_HIGH` bytes wait for the device. Bytes that are written still are kept."""
+        """Stop writing, because more than `WRITE_HIGH` bytes wait for the device.
+
+        Bytes that are written still are kept.
+        """
 
     def resume_writing(self) -> None:
         """Writing may go on."""
@@ -56,7 +59,10 @@ class ComPort(Protocol):
 
     @property
     def latency_timer(self) -> int | None:
-        """Milliseconds for which the USB adapter may collect bytes before it sends them; None if it has no such timer."""
+        """Milliseconds for which the USB adapter may collect bytes before it sends them.
+
+        It is None if the adapter has no such timer.
+        """
 
     @property
     def unsent(self) -> int:
@@ -111,18 +117,22 @@ class ComPort(Protocol):
         """Discard all bytes that have arrived and were not delivered; return their number.
 
         Raises:
-            ComPortError: it was not done; what the driver discards later all the same is told by `discarded_late`.
+            ComPortError: the bytes were not discarded. If the driver discards them later, `discarded_late` reports their number.
         """
 
     def discard_unsent(self) -> int:
         """Discard all bytes that were not sent to the device yet; return their number.
 
         Raises:
-            ComPortError: the driver has not discarded what it had taken; `discarded_late` tells what was discarded all the same.
+            ComPortError: the driver has not discarded what it had taken; `discarded_late` reports the number of bytes that
+                were discarded nevertheless.
         """
 
     async def close(self) -> None:
-        """Give the port back to the operating system. Unsent bytes are lost. Never raises, but may last as long as the driver."""
+        """Give the port back to the operating system.
+
+        Unsent bytes are lost. Never raises, but may last as long as the driver.
+        """
 
 
 OpenComPort = Callable[[ComPortEvents], Awaitable[ComPort]]

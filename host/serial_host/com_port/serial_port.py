@@ -70,7 +70,7 @@ class _Opened:
         self.driver.forget()
         with contextlib.suppress(
             Exception
-        ):  # a device that is gone may fail in any way; the port is closed all the same
+        ):  # a device that is gone may fail in any way; the port is closed nevertheless
             self.port.close()
 
 

@@ -69,9 +69,7 @@ def list_ports(options: argparse.Namespace) -> int:
             match += [] if port.serial or not port.location else [f"location = {json.dumps(port.location)}"]
             _print(f"    match = {{ {', '.join(match)} }}")
         if port.latency_timer is not None:
-            _print(
-                f"    latency timer {port.latency_timer} ms: an answer may wait in the adapter for so long"
-            )
+            _print(f"    latency timer {port.latency_timer} ms: an answer may wait that long in the adapter")
     if not ports:
         print("serial_host: this computer has no serial ports", file=sys.stderr)  # noqa: T201
     _print("\ninterfaces that listen can name:")

@@ -99,8 +99,8 @@ _UsbNumber = Annotated[
     int, BeforeValidator(_hexadecimal), WithJsonSchema({"type": "string", "pattern": USB_NUMBER_PATTERN})
 ]
 _Text = Annotated[str, AfterValidator(_text), Field(json_schema_extra={"pattern": TEXT_PATTERN})]
-"""Text that is not empty, holds nothing that cannot be printed and has no blanks at its ends, which nobody sees: it stands
-in messages and names things of the system."""
+"""Text that is not empty, contains only printable characters and has no blanks at its ends, which people do not see: it
+appears in messages and names objects of the system."""
 
 
 class _Frozen(BaseModel):

@@ -37,7 +37,7 @@ _GONE = 232
 """ERROR_NO_DATA: the client came, and has left again."""
 _BUSY_MILLISECONDS = 2000
 _IDENTIFY_ONLY = 0x00110000
-"""SECURITY_SQOS_PRESENT | SECURITY_IDENTIFICATION: whoever made the pipe cannot act in the name of one who asks."""
+"""SECURITY_SQOS_PRESENT | SECURITY_IDENTIFICATION: the owner of the pipe cannot impersonate a client."""
 
 _ACCESS = "D:P(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;OW)"
 """Protected, full access for LocalSystem, administrators and the owner (MS-DTYP 2.5.1, SDDL)."""
@@ -188,12 +188,12 @@ def is_running(pid: int) -> bool:
 
 
 def ask(pid: int, request: bytes) -> bytes:
-    """Send a request and give the answer, after those who came before. Raises `OSError`."""
+    """Send a request and return the answer, which comes after those to earlier requests. Raises `OSError`."""
     return next(stream(pid, request), b"")
 
 
 def stream(pid: int, request: bytes) -> Iterator[bytes]:
-    """Send a request and give the lines of its answer until the server ends. Raises `OSError`."""
+    """Send a request and yield the lines of its answer until the server ends. Raises `OSError`."""
     _winapi.WaitNamedPipe(_path(pid), _BUSY_MILLISECONDS)
     pipe = _winapi.CreateFile(
         _path(pid),

@@ -121,7 +121,7 @@ def tell_power_saving(steps: Steps, suspends: bool | None) -> None:  # noqa: FBT
     elif suspends:
         steps.warning(
             "USB power saving",
-            "the power plan lets Windows switch USB devices off, which loses an adapter until it is plugged in anew",
+            "the power plan lets Windows switch USB devices off, which loses an adapter until it is plugged in again",
             "switch 'USB selective suspend' off in the power plan, and in Device Manager 'Allow the computer to turn"
             " off this device' of the adapter and its hub",
         )

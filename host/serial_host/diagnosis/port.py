@@ -207,7 +207,7 @@ def _look_at_listening(steps: Steps, subject: Subject) -> None:
         return
     if listener is None:
         steps.failed(
-            "listening", f"nobody listens on TCP port {subject.tcp_port}", f"start the server: {_START}"
+            "listening", f"no program listens on TCP port {subject.tcp_port}", f"start the server: {_START}"
         )
     else:
         steps.failed(

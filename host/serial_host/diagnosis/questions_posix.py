@@ -39,7 +39,7 @@ def startup_task() -> str:
 
 def try_to_open(device: str) -> None:
     """Raise `NotToldError`: `programs_with` returns which programs have a device open, so nothing has to be opened."""
-    raise NotToldError(f"nobody needs to open {device} here")
+    raise NotToldError(f"{device} need not be opened for this on Linux")
 
 
 def programs_with(device: str) -> list[tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""What the answers of Windows mean: firewall rules, reserved ports, the task's state, power saving. Pure."""
+"""Interprets the answers of Windows: firewall rules, reserved ports, the task's state, power saving. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TCP = "6"
 
 
 class Admission(Enum):
-    """What the firewall does with connections to a program's TCP port."""
+    """What the firewall does with connections to the TCP port of a program."""
 
     ADMITTED = "admitted"
     BLOCKED = "blocked"
@@ -62,7 +62,7 @@ def _within(text: str, port: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PortRange:
-    """TCP ports that Windows gives to no program that does not ask for one of them by its number."""
+    """TCP ports that Windows assigns only to a program that asks for one of them by number."""
 
     first: int
     last: int

@@ -47,9 +47,9 @@ class NoSuchInterfaceError(Exception):
 def external_switches(hardware: Mapping[str, str | None]) -> frozenset[str]:
     """Return the `vEthernet` interfaces that seem to be external switches; `hardware` has each interface's MAC address.
 
-    An external switch takes over the MAC address of the network adapter that it shares. The Default Switch and internal
-    ones have an address of Hyper-V's own range, which no other interface has. What has no known address counts as external,
-    because listening there would let the local network in.
+    An external switch takes over the MAC address of the network adapter that it shares. The Default Switch and
+    internal ones have an address of Hyper-V's own range, which no other interface has. An interface without a known
+    address counts as external, because listening there would let the local network in.
     """
     plain = {name: _plain(mac) for name, mac in hardware.items()}
     return frozenset(

@@ -89,7 +89,7 @@ class TcpListener:
         task.add_done_callback(lambda _: self._ended(address, task))
 
     def _ended(self, address: Address, task: asyncio.Task[None]) -> None:
-        """Forget a socket that ended by itself, so that the next `update` opens one anew."""
+        """Forget a socket that ended by itself, so that the next `update` opens it again."""
         if self._tasks.get(address) is task:
             del self._tasks[address]
 

@@ -77,7 +77,7 @@ def answers(connection: socket.socket, waited: float) -> bool | None:
 
 
 def is_dead(connection: socket.socket) -> bool:
-    """Return whether the peer acknowledges nothing any more, although something was sent to it.
+    """Return whether the peer no longer acknowledges what was sent to it.
 
     Keepalive does not run while data is unacknowledged, and the kernel goes on retransmitting for minutes.
     """

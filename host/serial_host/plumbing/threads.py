@@ -34,7 +34,9 @@ class _Call(Generic[Result]):
         try:
             result = self._function()
         except BaseException as error:  # noqa: BLE001  # it is raised where the call was made
-            with contextlib.suppress(RuntimeError):  # the event loop is closed, nobody waits any more
+            with contextlib.suppress(
+                RuntimeError
+            ):  # the event loop is closed, and nobody waits for the result
                 self._loop.call_soon_threadsafe(self._raised, error)
             return
         try:

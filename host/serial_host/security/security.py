@@ -80,7 +80,9 @@ class Security:
         """Return what `status` and `identity` show."""
         try:
             waiting = self._kept.next_identity()
-        except IdentityError:  # a damaged file, which `activate` says; the rest is to be shown all the same
+        except (
+            IdentityError
+        ):  # a damaged file, which `activate` reports; the rest is to be shown nevertheless
             waiting = None
         return {
             "fingerprint": self._endpoint.identity.fingerprint,

@@ -85,7 +85,7 @@ class Verdict(Enum):
     """What happens to a newcomer."""
 
     FREE = auto()
-    """The port has no client any more, or one that is silent."""
+    """The port no longer has a client, or has one that does not answer."""
     REPLACE = auto()
     """The newcomer is a client, and may replace the living one."""
     REFUSE = auto()

@@ -37,7 +37,7 @@ class LineLook:
         self._tap.event("line", self._line)
 
     def look(self, port: ComPort, *, anew: bool) -> None:
-        """Look at an open port, `anew` for somebody who does not know the modem lines yet.
+        """Look at an open port; with `anew`, report the modem lines also if they have not changed.
 
         It never raises, because a port that is about to be lost says so itself.
         """
@@ -76,7 +76,7 @@ class Monitoring:
     def __init__(
         self, taps: Taps, statuses: Callable[[], Sequence[PortStatus]], look: Callable[[bool], None]
     ) -> None:
-        """`look` lets each port look at its line, with True for somebody who has just begun to watch."""
+        """`look` lets each port look at its line; its argument is True when somebody has just begun to watch."""
         self._watchers = Watchers(taps)
         self._statuses = statuses
         self._look = look
@@ -85,7 +85,7 @@ class Monitoring:
         """Yield lines for as long as they are wanted, beginning with the state of the ports; None shows all ports.
 
         Raises:
-            WatchRefusedError: there is no such port, or enough people watch.
+            WatchRefusedError: there is no such port, or there are too many watchers.
         """
         statuses = self._statuses()
         names = [status.name for status in statuses]

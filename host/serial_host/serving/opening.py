@@ -1,6 +1,7 @@
 """Opens and closes one COM port within a time, however long its driver takes.
 
-A call of the driver that does not return is given up with a message: it stays in its thread, and the port is tried anew.
+A call of the driver that does not return is given up with a message: it stays in its thread, and the port is tried
+again.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class _Events:
         self._discarded_late = events.discarded_late
 
     def discarded_late(self, *, received: int = 0, unsent: int = 0) -> None:
-        """See `ComPortEvents`; bytes count also when nothing else of the port is of interest any more."""
+        """See `ComPortEvents`; the bytes are counted even after `mute`."""
         self._discarded_late(received=received, unsent=unsent)
 
     def mute(self) -> None:
@@ -123,5 +124,5 @@ class Opening:
 
 
 async def _closed(port: ComPort) -> None:
-    with contextlib.suppress(Exception):  # a port that cannot be closed is gone all the same
+    with contextlib.suppress(Exception):  # a port that cannot be closed is gone nevertheless
         await port.close()

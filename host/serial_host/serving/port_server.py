@@ -125,7 +125,7 @@ class PortServer:
                 self._opened(port)
             return await self._port_over
         except Exception as error:
-            # Whatever a driver raises is this port's error and nobody else's.
+            # Whatever a driver raises is an error of this port alone.
             raise ComPortError(f"{self.name}: {described(error)}") from error
         finally:
             self._port = None
@@ -373,7 +373,7 @@ class PortServer:
     # What `status` and `monitor` ask.
 
     def look_at_line(self, *, anew: bool) -> None:
-        """Tell those who watch of changed settings, modem lines and errors; `anew` is as in `LineLook.look`."""
+        """Report changed settings, modem lines and errors to those who watch; `anew` is as in `LineLook.look`."""
         if self._port is not None and self._tap.watched is not None:
             self._line_look.look(self._port, anew=anew)
 

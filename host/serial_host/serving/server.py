@@ -89,7 +89,7 @@ class Server:
         watch = asyncio.create_task(self._watch_interfaces(), name="interfaces")
         stop = asyncio.create_task(self._stopping.wait(), name="stop")
         try:
-            # A port's task ends by a defect alone, and then the process shall end, to be started again.
+            # The task of a port ends only by a defect. Then the process has to end, so that it is started again.
             done, _ = await asyncio.wait([*tasks, watch, stop], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()

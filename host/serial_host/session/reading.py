@@ -46,7 +46,7 @@ class Readable(Protocol):
     """One side: a client's connection, or a COM port. Both calls may be repeated."""
 
     def pause_reading(self) -> None:
-        """Read no more."""
+        """Stop reading."""
 
     def resume_reading(self) -> None:
         """Read again."""
@@ -69,7 +69,7 @@ class Reading:
         return self._holds
 
     def hold(self, why: Hold) -> None:
-        """Let a reason stand, and pause the side that it stops if that side was read until now."""
+        """Add a reason, and pause the side that it stops if that side was read until now."""
         before, self._holds = self._holds, self._holds | why
         if self._holds & ON_CLIENT and not before & ON_CLIENT:
             self._client.pause_reading()
@@ -91,7 +91,7 @@ class Reading:
             device.pause_reading()
 
     def leave(self) -> None:
-        """Let go of the COM port, which is read from then on; the client is not served any more, or the port is lost."""
+        """Forget the COM port, which is read from then on, because the client is no longer served or the port is lost."""
         device, self._device = self._device, None
         if device is not None and self._holds & ON_DEVICE:
             device.resume_reading()

@@ -109,14 +109,14 @@ class Rfc2217Session(Session):
         self._commands = CommandHandler(self, self._port, self._watched, log)
         self._announcement_due = False
         self._unsent = b""
-        """Answers that wait until the client does not ask for silence any more."""
+        """Answers that wait until the client no longer asks for silence."""
 
         self._events: deque[Event | _DevicePresent] = deque()
         self._work: asyncio.Task[None] | None = None
         self._next_turn: asyncio.Handle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._stopped = False
-        """Whether the device takes nothing, and the client is read all the same."""
+        """Whether the device takes nothing and the client is read nevertheless."""
         self._suspended_client = False
         self._refusal: asyncio.TimerHandle | None = None
         self._refusal_bytes = 0

@@ -65,7 +65,7 @@ def _no_port(steps: Steps, link: Path, error: Exception, *, running: bool) -> No
         steps.failed(
             "link",
             f"{link} leads nowhere",
-            "give the container the bind /dev:/dev, so that it sees /dev/pts of the machine; else start the module anew",
+            "give the container the bind /dev:/dev, so that it sees /dev/pts of the machine; otherwise restart the module",
         )
     else:
         reason = error.strerror if isinstance(error, OSError) else str(error)

@@ -100,7 +100,7 @@ async def _ask_the_running_port(steps: Steps, config: PortConfig, status: PortSt
     loop = asyncio.get_running_loop()
     until = loop.time() + _SETTLES_WITHIN
     with steps.timed():
-        # The port's own attempt may be under way; a status wakes nobody.
+        # The port's own attempt may be under way; a change of the status wakes no waiter.
         while status.state in (State.CONNECTING, State.NEGOTIATING) and loop.time() < until:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK)
     if not await look_at_the_way(steps, config):

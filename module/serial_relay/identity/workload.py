@@ -37,7 +37,7 @@ class WorkloadApi:
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str]) -> WorkloadApi | None:
-        """Read what the runtime gives each module; None if this is not a module."""
+        """Read the environment that the runtime gives each module; return None if this is not a module."""
         try:
             return cls(
                 uri=environment["IOTEDGE_WORKLOADURI"],
@@ -52,7 +52,7 @@ class WorkloadApi:
         """Ask for a certificate; this blocks for some seconds at most.
 
         Raises:
-            IdentityError: there is no usable answer.
+            IdentityError: the API did not return a usable answer.
         """
         path = f"/modules/{quote(self.module)}/genid/{quote(self.generation)}/certificate/identity"
         connection = self._connection()

@@ -79,7 +79,7 @@ class RuntimeFormatter(logging.Formatter):
 def configure(level: str, stream: TextIO | None = None) -> None:
     """Send all log records from a level of `LEVELS` on to a stream, or without one to standard output.
 
-    Standard output is written by a thread, so that nobody waits for its reader, and lines of one kind are limited.
+    A thread writes to standard output, so that nothing waits for its reader, and lines of one kind are limited.
     """
     handler = QueuedHandler(_standard_output()) if stream is None else logging.StreamHandler(stream)
     handler.setFormatter(RuntimeFormatter())

@@ -72,7 +72,7 @@ def _look_up(loop: asyncio.AbstractEventLoop, host: str, query: Query) -> None:
         outcome = query(host)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is for those who wait
         outcome = error
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+    with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits for the result
         loop.call_soon_threadsafe(_finish, loop, host, outcome)
 
 

@@ -114,7 +114,7 @@ class QueuedHandler(logging.Handler):
     def _write(self, line: bytes) -> int:
         try:
             return os.write(self._descriptor, line)
-        except OSError:  # nobody reads it any more, or the disk is full
+        except OSError:  # the reader is gone, or the disk is full
             return 0
 
     def _next(self) -> bytes | None:

@@ -1,7 +1,8 @@
-"""The part between a virtual serial port and its connection: it passes the bytes, and applies who is read.
+"""Passes the bytes between a virtual serial port and its connection, and reads from each only while the gate allows it.
 
-A byte takes the way `application_data` -> `Remote.write`, or `device_data` -> `VirtualPort.write`. Each end reports when
-it takes no more bytes, and `gate` decides who is read. When there is a port and when there is a connection is `relay`'s.
+A byte takes the way `application_data` -> `Remote.write`, or `device_data` -> `VirtualPort.write`. Each end reports
+when it takes no more bytes, and `gate` decides who is read. The relay decides when there is a port and when there is
+a connection.
 """
 
 from __future__ import annotations

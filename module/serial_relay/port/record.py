@@ -65,7 +65,7 @@ class Record:
             return
         self.status.state = state
         self.status.since = time.time()
-        if state is not State.RETRYING:  # its log line is the one that gives the reason
+        if state is not State.RETRYING:  # the log line with the reason stands for it
             to = f" to {self.status.remote_address}" if state is State.CONNECTED else ""
             log.info("port %s: %s%s", self._name, state, to)
             self._tap.event("state", f"{state}{to}")

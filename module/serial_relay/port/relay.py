@@ -1,6 +1,6 @@
 """One port's life: a virtual serial port here, a connection to the serial server there.
 
-`Relay.run` reads top to bottom as that life. The bytes between the two ends, and who is read, are `bridge`'s. The rules
+`Relay.run` reads top to bottom as that life. `bridge` passes the bytes between the two ends. The rules
 of time stand in `rules`; one `alarm` waits for the earliest of their deadlines.
 """
 

@@ -42,7 +42,7 @@ class Span:
         return self.deadline is not None
 
     def begin(self, now: float) -> None:
-        """Begin, or begin anew."""
+        """Begin, or begin again."""
         self.deadline = now + self._seconds
 
     def end(self) -> None:
@@ -60,7 +60,7 @@ class Span:
 class Retry:
     """When the next attempt is due: at once, or after a failure with growing delays.
 
-    The delays start over after a connection that stood for 5 s. A byte of the device is no such proof: a server that is
+    The delays start over after a connection that stood for 5 s. A byte of the device does not prove that: a server that is
     in use says so in a line of text and closes the connection.
     """
 

@@ -2,7 +2,7 @@
 
 The service listens on a Unix socket and its event loop itself answers each connection, so a loop that is stuck does
 not answer, whatever other threads do; between questions this costs nothing. It says nothing about hosts, devices or
-the hub: those being away is no fault of this process, and their state is in the reported properties.
+the hub: when they are away, that is not a fault of this process, and their state is in the reported properties.
 """
 
 from __future__ import annotations

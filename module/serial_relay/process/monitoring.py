@@ -24,7 +24,7 @@ class Monitoring:
         """Yield lines for as long as they are wanted, beginning with the state of the ports; the payload may name one port.
 
         Raises:
-            StreamRefusedError: there is no such port, or enough people watch.
+            StreamRefusedError: there is no such port, or there are too many watchers.
         """
         name = payload.get("port") if isinstance(payload, Mapping) else None
         statuses = self._ports.statuses()

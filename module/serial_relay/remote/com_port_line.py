@@ -72,7 +72,7 @@ def modem_request(line: Literal["dtr", "rts"], *, raised: bool) -> SetControl:
 def opening_requests(line: LineSettings) -> Iterator[ComPortCommand]:
     """Return a request for every setting, and for DTR and RTS.
 
-    Where `line` says nothing of a setting, the request asks for it. DTR and RTS are raised then, as a UART does when it is
+    Where `line` does not have a setting, the request asks for it. DTR and RTS are raised then, as a UART does when it is
     opened, unless flow control drives the line.
     """
     yield from _line_requests(line)
@@ -84,7 +84,7 @@ def opening_requests(line: LineSettings) -> Iterator[ComPortCommand]:
 
 
 def change_requests(before: LineSettings, after: LineSettings) -> Iterator[ComPortCommand]:
-    """Return a request for every setting that differs; a setting that `after` says nothing of stays as it is."""
+    """Return a request for every setting that differs; a setting that `after` does not have stays as it is."""
     standing = ASKING.union(opening_requests(before))
     yield from (request for request in opening_requests(after) if request not in standing)
 

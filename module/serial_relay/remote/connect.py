@@ -55,7 +55,7 @@ _MOST_TELLING = (
 
 
 async def connect(loop: asyncio.AbstractEventLoop, host: str, port: int) -> tuple[socket.socket, str]:
-    """Resolve the name anew, and return a connection to one of its addresses and that address (`address:port`).
+    """Resolve the name again, and return a connection to one of its addresses and that address (`address:port`).
 
     Raises:
         RemoteError: see `connect_to_one`; or the name cannot be resolved.
@@ -118,7 +118,10 @@ async def _attempt(loop: asyncio.AbstractEventLoop, family: int, address: Addres
 
 
 async def _established(loop: asyncio.AbstractEventLoop, connection: socket.socket, address: Address) -> None:
-    """Connect the socket. `loop.sock_connect` would do so too, but uvloop's looks up the numeric address in a thread."""
+    """Connect the socket.
+
+    `loop.sock_connect` would do so too, but uvloop's looks up the numeric address in a thread.
+    """
     error = connection.connect_ex(address)
     if error == errno.EINPROGRESS:
         decided = loop.create_future()
@@ -133,7 +136,7 @@ async def _established(loop: asyncio.AbstractEventLoop, connection: socket.socke
 
 
 def _close_connection(attempt: asyncio.Task[socket.socket]) -> None:
-    """Close the connection of an attempt that succeeded when it was not needed any more."""
+    """Close the connection of an attempt that succeeded when it was no longer needed."""
     if not attempt.cancelled() and attempt.exception() is None:
         attempt.result().close()
 

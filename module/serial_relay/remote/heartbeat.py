@@ -51,7 +51,7 @@ class Heartbeat:
         return now - asked_at
 
     def forget(self) -> None:
-        """Start anew, because the host could not be asked or heard for a while."""
+        """Start again, because the host could not be asked or heard for a while."""
         self._asked = self._silent_since = None
 
     def unconfirmed(self, sent: int) -> int:

@@ -53,7 +53,7 @@ class RawRemote:
         telnet_seen: Callable[[], None] = lambda: None,
         secured: Secured | None = None,
     ) -> None:
-        """Call `telnet_seen` if the server begins as an RFC 2217 server does; the bytes are delivered all the same."""
+        """Call `telnet_seen` if the server begins as an RFC 2217 server does; the bytes are delivered nevertheless."""
         self._loop = loop
         self._events = events
         self._telnet_seen = telnet_seen

@@ -54,7 +54,7 @@ class Desired:
 def parse(
     document: Mapping[str, Any], *, last_good: Mapping[str, PortConfig], default_gid: int
 ) -> Desired | None:
-    """Read a whole desired section; return None if it says nothing of ports, which changes nothing.
+    """Read a whole desired section; return None if it does not mention ports, which changes nothing.
 
     An entry that cannot be used leaves its port with the configuration of `last_good`, but not with one that has no TLS
     when the document asks for it: such a port stays down. If there are more than `MAX_PORTS`

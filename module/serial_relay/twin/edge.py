@@ -206,7 +206,7 @@ class _Client:
         self._check()
 
     async def changed(self, seconds: float) -> None:
-        """Wait for a notification of changed desired properties, so many seconds at most."""
+        """Wait for a notification of changed desired properties, for `seconds` at most."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._changed.wait()

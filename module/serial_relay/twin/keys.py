@@ -210,7 +210,7 @@ class Entry(_Frozen):
     )
     while_disconnected: WhileDisconnected = Field(
         default=WhileDisconnected.DISCARD,
-        title="What becomes of bytes that the application writes while there is no connection",
+        title="What happens to bytes that the application writes while there is no connection",
         description='"discard" or "hold"',
         examples=["hold"],
     )

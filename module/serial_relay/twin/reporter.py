@@ -1,8 +1,8 @@
 """When to send which part of the reported section, since each patch counts as a message of the hub.
 
-What people act upon goes out at once, what only moves goes along with that or waits. The reporter has no clock and
-does no IO: `now` is an argument in seconds of a monotonic clock, and its owner sends what `patch` gives and answers
-with `accepted` or `failed`.
+What people act upon is sent at once; what merely changes, such as counters, goes along with that or waits. The
+reporter has no clock and does no IO: `now` is an argument in seconds of a monotonic clock, and its owner sends what
+`patch` returns and answers with `accepted` or `failed`.
 """
 
 from __future__ import annotations

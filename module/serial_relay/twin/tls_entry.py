@@ -1,6 +1,6 @@
 """The key `tls`, at the top or in an entry: what people may write, and what is missing.
 
-Whatever is wrong with it, its port stays down: a port that shall be secured never runs without.
+A port whose `tls` is wrong in any way stays down: a port that is to be secured never runs without TLS.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def fault_of_tls(faults: Iterable[ConfigFault], prefix: str) -> ConfigFault | No
 
 
 def wants_tls(document: Mapping[str, Any], entry: object) -> bool:
-    """Return whether a port shall be secured, as far as can be seen in a document that may be faulty."""
+    """Return whether a port is to be secured, as far as that can be seen in a document that may be faulty."""
     for level in (entry, document):
         for key, value in level.items() if isinstance(level, Mapping) else ():
             if value is not None and looks_like_tls(key):

@@ -54,7 +54,7 @@ class LinkDirectory:
         """
         self._path = path
         self._wanted: dict[str, tuple[Path, Callable[[], None]]] = {}
-        """The target of each link that was placed, and whom to tell when it does not stand any more."""
+        """The target of each link that was placed, and the function to call when it no longer stands."""
         self._watches: Inotify | None = None
         self._watched: list[int] = []
         self._ours, self._lock = self._take()
@@ -187,7 +187,10 @@ class LinkDirectory:
             self._remove(entry)
 
     def _remove(self, name: str) -> None:
-        """Remove both steps; a refusal is a warning: a port that is to end, or a start, has to go on all the same."""
+        """Remove both steps.
+
+        A refusal is only a warning, because the end of a port, or a start, has to go on nevertheless.
+        """
         try:
             if self._is_ours(name):
                 self.path(name).unlink(missing_ok=True)
@@ -243,7 +246,7 @@ def _open_and_lock(path: Path) -> tuple[int, int]:
     Raises:
         FileNotFoundError: another relay has removed one of them meanwhile.
         BlockingIOError: another relay has the lock.
-        OSError: the directory is no directory, or does not let this process do that.
+        OSError: it is not a directory, or this process may not do that.
         LinkError: others may change what is in it.
     """
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

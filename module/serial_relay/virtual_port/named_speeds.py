@@ -19,7 +19,8 @@ _SPEEDS: dict[int, int] = {
 
 _SPEED_BITS = 0o010017  # CBAUD
 CHARACTERS = 19
-"""Control characters that the kernel keeps (NCCS in include/uapi/asm-generic/termbits.h); the C library has room for 32."""
+"""Control characters that the kernel keeps (NCCS in include/uapi/asm-generic/termbits.h); the C library has room for
+32."""
 
 Settings = tuple[int, int, int, int, int, bytes, int, int]
 """The fields of `struct termios2` in their order."""
@@ -29,7 +30,7 @@ def read(descriptor: int) -> Settings:
     """Return the settings, with speeds in bits per second.
 
     Raises:
-        OSError: the descriptor is none of a terminal.
+        OSError: the descriptor does not belong to a terminal.
     """
     iflag, oflag, cflag, lflag, input_speed, output_speed, characters = _attributes(descriptor)
     kept = bytes(one if isinstance(one, int) else one[0] for one in characters[:CHARACTERS])
@@ -40,7 +41,7 @@ def write(descriptor: int, settings: Settings) -> None:
     """Set the settings at once.
 
     Raises:
-        OSError: the descriptor is none of a terminal, or nothing of the settings could be set.
+        OSError: the descriptor does not belong to a terminal, or none of the settings could be made.
     """
     iflag, oflag, cflag, lflag, _, characters, input_speed, output_speed = settings
     room = len(_attributes(descriptor)[6])

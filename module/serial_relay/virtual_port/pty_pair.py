@@ -143,11 +143,11 @@ class PtyPair:
             self._follower.look()
 
     def leave(self) -> int:
-        """End an application's use of a pair to which no link leads any more.
+        """End an application's use of a pair to which no link leads now.
 
         What it set last is told, what it left unread is discarded. What it wrote is still to be read. Returns the number
         of bytes that it left unread, as far as they can be counted: an exclusive lock that it left behind (TIOCEXCL)
-        keeps everybody out who is not privileged, the relay too.
+        keeps out everybody who is not privileged, the relay too.
         """
         self._follower.look()
         self._follower.stop()

@@ -114,7 +114,7 @@ def test_a_missing_server_is_found_without_one(
     assert diagnosis.process.returncode == 1
     assert diagnosis.step("server")["verdict"] == "failed"
     assert diagnosis.step("COM port")["verdict"] == "ok"
-    assert diagnosis.step("listening")["found"] == f"nobody listens on TCP port {tcp_port}"
+    assert diagnosis.step("listening")["found"] == f"no program listens on TCP port {tcp_port}"
 
 
 def test_the_program_that_has_the_tcp_port_is_named(
