@@ -24,6 +24,7 @@ from tests.benchmarks.rows import Row
 from tests.benchmarks.scale import scale_section, start_and_outage_section
 from tests.benchmarks.tls_measures import tls_section
 from tests.benchmarks.watching import watching_section
+from tests.benchmarks.windows_host import windows_section
 from tests.system.processes import ROOT
 
 
@@ -55,6 +56,7 @@ def main() -> int:
                 ("Module before a TCP server", measures.relay_section),
                 ("Module and host before a serial device", measures.chain_section),
                 ("Host before a serial device", measures.host_section),
+                ("Host in Windows Python under wine", windows_section),
                 ("Many ports in one module and one host", scale_section),
                 ("Start, and a host that is away", start_and_outage_section),
                 ("A Modbus poll", modbus_section),
@@ -69,6 +71,8 @@ def main() -> int:
             part.mkdir()
             with Bench(part) as bench:
                 result = measure(bench, effort)
+            if not result.rows:
+                continue
             sections[title] = result.rows
             times |= result.times
             added |= result.added

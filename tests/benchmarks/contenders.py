@@ -71,7 +71,8 @@ class Bench:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._running = ExitStack()
+        self.running = ExitStack()
+        """What ends with the benchmarks."""
 
     def __enter__(self) -> Self:
         return self
@@ -79,11 +80,11 @@ class Bench:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._running.close()
+        self.running.close()
 
     def load(self, *arguments: str) -> Load:
         load = Load(*arguments)
-        self._running.callback(load.close)
+        self.running.callback(load.close)
         return load
 
     def application(self, path: str) -> Load:
@@ -98,7 +99,7 @@ class Bench:
         directory.mkdir(exist_ok=True)  # it may hold the state of the module already
         relay = Relay(directory, ports)
         relay.start()
-        self._running.callback(relay.close)
+        self.running.callback(relay.close)
         for port, entry in ports.items():
             relay.wait_for_status(port, state="idle" if entry.get("connect") == "onOpen" else "connected")
         return relay
@@ -124,7 +125,7 @@ class Bench:
         directory = self.directory / name
         directory.mkdir()
         host = Host(directory, "run", *arguments)
-        self._running.callback(host.close)
+        self.running.callback(host.close)
         for port in ports:
             host.wait_until_listening(port)
         return host
@@ -140,7 +141,7 @@ class Bench:
     def command(self, name: str, relay: Relay, *arguments: str) -> Program:
         """Run a local command of a module until the end of the benchmarks."""
         command = python_program("-m", "serial_relay", *arguments)
-        return self._running.enter_context(Program(command, self.directory / f"{name}.log", relay.runtime))
+        return self.running.enter_context(Program(command, self.directory / f"{name}.log", relay.runtime))
 
     def _program(self, name: str, *command: str) -> Program:
-        return self._running.enter_context(Program(command, self.directory / f"{name}.log"))
+        return self.running.enter_context(Program(command, self.directory / f"{name}.log"))

@@ -47,11 +47,13 @@ class Effort:
     """Seconds over which the CPU time of an idle relay is taken."""
     ports: int
     """Of one module and one host, where it is about many."""
+    windows: bool = True
+    """Whether the host is measured in Windows Python too, where wine is."""
 
 
 FULL = Effort(30, 1000, 30, 16, 5, 10.0, 3, 30.0, 256)
 QUICK = Effort(6, 500, 8, 4, 3, 2.0, 1, 5.0, 32)
-SMOKE = Effort(1, 20, 2, 1, 1, 0.5, 1, 0.5, 4)
+SMOKE = Effort(1, 20, 2, 1, 1, 0.5, 1, 0.5, 4, windows=False)
 
 
 def latency_rows(

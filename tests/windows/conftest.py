@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,29 +44,11 @@ def run_builder(*options: str | Path) -> subprocess.CompletedProcess[str]:
 def wine() -> Iterator[Wine]:
     """A Windows 10 that wine plays; its processes end with the run."""
     windows = Wine()
-    windows.prefix.parent.mkdir(parents=True, exist_ok=True)
-    with windows.prefix.with_suffix(".lock").open("w") as lock:
-        # Another run at the same time would use the same COM port and the same folders: one after the other.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        windows.set_up()
-        try:
-            yield windows
-        finally:
-            windows.end_all()
+    with windows.running():
+        yield windows
 
 
 @pytest.fixture(scope="session")
 def program_folder(wine: Wine, bundle: Path) -> Path:
     r"""The unpacked bundle in C:\Program Files\SerialHost, as the installer leaves it."""
-    programs = wine.drive_c / "Program Files"
-    installed = programs / "SerialHost"
-    subprocess.run(["rm", "-rf", installed], check=True)
-    with zipfile.ZipFile(bundle) as archive:
-        [top] = {name.split("/")[0] for name in archive.namelist()}
-        archive.extractall(programs)
-    (programs / top).rename(installed)
-    compiled = wine.run(
-        installed / "runtime" / "python.exe", "-I", "-m", "compileall", "-q", wine.windows_path(installed)
-    )
-    assert compiled.returncode == 0, compiled.stdout
-    return installed
+    return wine.install(bundle)

@@ -7,9 +7,13 @@ concerned says so. Nothing outside the prefix is touched, above all not ~/.wine.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.system.processes import ROOT, Program
@@ -34,6 +38,35 @@ class Wine:
             "WINEDLLOVERRIDES": "mscoree,mshtml=",
             "DISPLAY": "",
         }
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Have it ready, and to oneself; its processes end with the context.
+
+        Another run at the same time would use the same COM port and the same folders: one after the other.
+        """
+        self.prefix.parent.mkdir(parents=True, exist_ok=True)
+        with self.prefix.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.set_up()
+            try:
+                yield
+            finally:
+                self.end_all()
+
+    def install(self, bundle: Path) -> Path:
+        r"""Unpack the bundle into C:\Program Files\SerialHost, as the installer leaves it; give that folder."""
+        programs = self.drive_c / "Program Files"
+        installed = programs / "SerialHost"
+        shutil.rmtree(installed, ignore_errors=True)
+        with zipfile.ZipFile(bundle) as archive:
+            [top] = {name.split("/")[0] for name in archive.namelist()}
+            archive.extractall(programs)
+        (programs / top).rename(installed)
+        python = installed / "runtime" / "python.exe"
+        compiled = self.run(python, "-I", "-m", "compileall", "-q", self.windows_path(installed))
+        assert compiled.returncode == 0, compiled.stdout
+        return installed
 
     def set_up(self) -> None:
         """Make the prefix, once; it says that it is Windows 10."""
