@@ -18,6 +18,8 @@ _SPEEDS: dict[int, int] = {
 """`B` constant -> bits per second."""
 
 _SPEED_BITS = 0o010017  # CBAUD
+_INPUT_SPEED_BITS = 0o002003600000
+"""CIBAUD: glibc fills it in from 2.42 on, and a pty has one speed for both directions."""
 CHARACTERS = 19
 """Control characters that the kernel keeps (NCCS in include/uapi/asm-generic/termbits.h); the C library has room for
 32."""
@@ -34,6 +36,7 @@ def read(descriptor: int) -> Settings:
     """
     iflag, oflag, cflag, lflag, input_speed, output_speed, characters = _attributes(descriptor)
     kept = bytes(one if isinstance(one, int) else one[0] for one in characters[:CHARACTERS])
+    cflag &= ~_INPUT_SPEED_BITS
     return iflag, oflag, cflag, lflag, 0, kept, _SPEEDS.get(input_speed, 0), _SPEEDS.get(output_speed, 0)
 
 
@@ -47,7 +50,7 @@ def write(descriptor: int, settings: Settings) -> None:
     room = len(_attributes(descriptor)[6])
     padded: list[bytes | int] = [bytes([one]) for one in characters.ljust(room, b"\0")]
     attributes: list[int | list[bytes | int]] = [
-        *(iflag, oflag, cflag & ~_SPEED_BITS, lflag),
+        *(iflag, oflag, cflag & ~(_SPEED_BITS | _INPUT_SPEED_BITS), lflag),
         *(_named(input_speed), _named(output_speed)),
         padded,
     ]

@@ -67,6 +67,8 @@ _DEFAULT_CHARACTERS = bytes(
 _LASTING_INPUT = termios.IXON | termios.IXOFF | termios.IXANY
 _LASTING_CONTROL = 0o010017 | termios.CSTOPB | termios.CRTSCTS  # the first: CBAUD, with BOTHER
 _DEFAULT_SPEED = 38_400
+_B38400 = 0o000017
+"""The kernel's number (include/uapi/asm-generic/termbits.h). Python has the C library's, which from glibc 2.42 on is 38400."""
 
 
 def read_termios(master: int) -> Termios:
@@ -95,7 +97,7 @@ def unused(line: Termios | None) -> Termios:
     Baud rate, stop bits and flow control are those of `line`, else 38400 baud, one stop bit and none.
     """
     if line is None or not line.output_speed:
-        flow, control, speeds = 0, termios.B38400, (_DEFAULT_SPEED, _DEFAULT_SPEED)
+        flow, control, speeds = 0, _B38400, (_DEFAULT_SPEED, _DEFAULT_SPEED)
     else:
         flow, control = line.iflag & _LASTING_INPUT, line.cflag & _LASTING_CONTROL
         speeds = (line.output_speed, line.output_speed)

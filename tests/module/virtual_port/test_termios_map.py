@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from serial_relay.config import LineSettings
-from serial_relay.virtual_port.termios_map import ApplicationLine, Termios, application_line, wanted_line
+from serial_relay.virtual_port.termios_map import (
+    ApplicationLine,
+    Termios,
+    application_line,
+    unused,
+    wanted_line,
+)
 
 RAW = Termios(0, 0, termios.CS8 | termios.CREAD, 0, 0, bytes(19), 9600, 9600)
 
@@ -77,3 +83,9 @@ def test_the_configuration_comes_first_then_the_application(
     configured: LineSettings, application: ApplicationLine | None, wanted: LineSettings
 ) -> None:
     assert wanted_line(configured, application) == wanted
+
+
+def test_an_unused_port_has_the_kernels_number_of_its_speed() -> None:
+    """The C library's number is another one from glibc 2.42 on, and would set other bits."""
+    b38400 = 0o000017
+    assert unused(None).cflag == b38400 | termios.CS8 | termios.CREAD | termios.HUPCL
