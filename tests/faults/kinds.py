@@ -10,6 +10,7 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +22,7 @@ from random import Random
 from tests.faults import application, hostile_clients, hostile_servers
 from tests.faults.lines import Line
 from tests.faults.stage import HOSTILE, PROTOCOLS, Stage
-from tests.system.processes import PATIENCE, Program
+from tests.system.processes import PATIENCE, Program, wait_for
 from tests.system.stack import Relay
 
 
@@ -189,15 +190,17 @@ def _probes(stage: Stage, line: Line, random: Random) -> None:
 
 def _second_relay(stage: Stage, line: Line, random: Random) -> None:
     """Let another module want the port: with RFC 2217, the two replace each other now and then."""
-    directory = stage.directory / "second relay"
-    directory.mkdir(exist_ok=True)
-    second = Relay(directory, {line.name: stage.module_ports[line.name]})
-    try:
-        second.start()
-        second.wait(lambda: second.status(line.name).get("lastError"), "the second relay to be turned away")
-        time.sleep(random.uniform(0, 2))
-    finally:
-        second.close()
+    # A directory of its own each time: a last good configuration would begin with another line.
+    with tempfile.TemporaryDirectory(dir=stage.directory, prefix="second-relay-") as directory:
+        second = Relay(Path(directory), {line.name: stage.module_ports[line.name]})
+        try:
+            second.start()
+            second.wait(
+                lambda: second.status(line.name).get("lastError"), "the second relay to be turned away"
+            )
+            time.sleep(random.uniform(0, 2))
+        finally:
+            second.close()
 
 
 # Hostile applications.
@@ -239,12 +242,18 @@ def _hostile_application(manner: str) -> Happen:
 
 
 def _open_without_rights(path: str) -> None:
-    """Open a port as a container does, which may not break somebody's exclusive use."""
+    """Open a port as a container does, which may not break somebody's exclusive use.
+
+    A moment may pass until the relay has put another pty pair into the place of the one that is still locked.
+    """
     open_and_close = f"import os; os.close(os.open({path!r}, os.O_RDWR | os.O_NOCTTY))"
     within = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
     command = [*within, sys.executable, "-S", "-E", "-c", open_and_close]
-    opened = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert opened.returncode == 0, f"the port cannot be opened again: {opened.stderr.splitlines()[-1:]}"
+
+    def opened() -> bool:
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+    wait_for(opened, "the port to be opened again")
 
 
 def _application_reads_nothing(stage: Stage, line: Line, random: Random) -> None:
