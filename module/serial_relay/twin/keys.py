@@ -70,7 +70,7 @@ class Top(_Frozen):
     )
     tls: Tls | None = Field(
         default=None,
-        title="TLS for all ports that say nothing else themselves; without it the connections are not secured",
+        title="TLS for all ports that have no `tls` of their own; without it the connections are not secured",
         description="an object with TLS settings",
         examples=[{"hostFingerprints": [TLS_EXAMPLE]}],
     )
@@ -177,7 +177,7 @@ class Entry(_Frozen):
     )
     tls: Tls | None = Field(
         default=None,
-        title="TLS for this port; false: this port without, whatever stands at the top level",
+        title="TLS for this port; false switches it off for this port, whatever stands at the top level",
         description="an object with TLS settings, or false",
         examples=[{"hostFingerprints": [TLS_EXAMPLE]}, False],
     )

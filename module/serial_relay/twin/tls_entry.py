@@ -70,7 +70,7 @@ class Tls(BaseModel):
 
     verify: TlsVerify = Field(
         default=TlsVerify.PIN,
-        title="By what the host is known: the fingerprint of its certificate, or an authority",
+        title="How the host is recognised: by the fingerprint of its certificate, or by an authority",
         description='"pin" or "ca"',
         examples=["pin"],
     )
