@@ -54,8 +54,12 @@ class ThreadPump:
         self._received_waiting = received_waiting
         self._events = events
         self._loop = asyncio.get_running_loop()
-        # This lock guards everything that both threads and the event loop touch: the attributes below.
-        self._changed = threading.Condition()
+        # This lock guards everything that both threads and the event loop touch: the attributes below. Each of the
+        # conditions wakes one thread alone, since a thread that wakes for nothing delays the byte that woke it.
+        self._lock = threading.Lock()
+        self._reader = threading.Condition(self._lock)
+        self._writer = threading.Condition(self._lock)
+        self._reader_parked = threading.Condition(self._lock)
         self._stopped = False
         self._received: list[bytes] = []
         self._received_size = 0
@@ -82,25 +86,25 @@ class ThreadPump:
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written = True
-        with self._changed:
+        with self._lock:
             self._unsent += data
             pause = len(self._unsent) > WRITE_HIGH and not self._writing_paused
             if pause:
                 self._writing_paused = True
-            self._changed.notify_all()
+            self._writer.notify()
         if pause:
             self._events.pause_writing()
 
     def discard_received(self, purge: Callable[[], int]) -> int:
         # The reader is brought out of the driver first. What it brings with it arrived before the purge, and what it
         # reads afterwards arrived later.
-        with self._changed:
+        with self._lock:
             self._purging = True
             deadline = time.monotonic() + PURGE_SECONDS
             while not self._parked and not self._stopped and time.monotonic() < deadline:
                 # Repeated, because a read that begins just after the first cancellation does not notice it.
                 self._cancel_read()
-                self._changed.wait(_CANCEL_SECONDS)
+                self._reader_parked.wait(_CANCEL_SECONDS)
         try:
             discarded = purge()
         except Exception:
@@ -114,7 +118,7 @@ class ThreadPump:
 
         Return the size of what it held, which is discarded unless it is to be delivered.
         """
-        with self._changed:
+        with self._lock:
             self._received += self._purged
             self._received_size += sum(map(len, self._purged))
             held = self._received_size
@@ -123,13 +127,13 @@ class ThreadPump:
                 self._received.clear()
                 self._received_size = 0
             self._purging = False
-            self._changed.notify_all()
+            self._reader.notify()
         if deliver and held:
             self._loop.call_soon(self._deliver)
         return held
 
     def discard_unsent(self) -> int:
-        with self._changed:
+        with self._lock:
             discarded = len(self._unsent)
             self._unsent.clear()
             self._generation += 1
@@ -138,22 +142,26 @@ class ThreadPump:
         return discarded
 
     def pause_reading(self) -> None:
-        with self._changed:
+        with self._lock:
             self._reading_paused = True
 
     def resume_reading(self) -> None:
-        with self._changed:
+        with self._lock:
             self._reading_paused = False
-            self._changed.notify_all()
+            self._reader.notify()
             pending = bool(self._received)
         if pending:
             self._loop.call_soon(self._deliver)
 
     async def stop(self) -> None:
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
+        with self._lock:
+            self._stop()
         await call_in_thread(f"{self._device} stop", self._join)
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self._reader.notify()
+        self._writer.notify()
 
     def _join(self) -> None:
         for thread in self._threads:
@@ -185,7 +193,7 @@ class ThreadPump:
             data = self._read_some()
             if not data:
                 continue
-            with self._changed:
+            with self._lock:
                 if self._purging:
                     self._purged.append(data)
                     continue
@@ -197,15 +205,15 @@ class ThreadPump:
 
     def _may_read(self) -> bool:
         """Wait until the reader may go to the driver; return False when it is to end."""
-        with self._changed:
+        with self._lock:
             self._parked = True
-            self._changed.notify_all()
+            self._reader_parked.notify()
             while not self._stopped and (
                 self._purging
                 or self._received_size >= DEVICE_BOUND
                 or (self._reading_paused and self._received)
             ):
-                self._changed.wait()
+                self._reader.wait()
             self._parked = False
             return not self._stopped
 
@@ -225,25 +233,25 @@ class ThreadPump:
 
     def _deliver(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
                 if self._reading_paused or self._stopped or not self._received:
                     return
                 data = self._received.pop(0)
                 self._received_size -= len(data)
-                self._changed.notify_all()
+                self._reader.notify()
             self._events.data_received(data)
 
     def _write_all(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
                 while not self._unsent and not self._stopped:
-                    self._changed.wait()
+                    self._writer.wait()
                 if self._stopped:
                     return
                 chunk = bytes(self._unsent[:WRITE_CHUNK])
                 generation = self._generation
             written = self._port.write(chunk)
-            with self._changed:
+            with self._lock:
                 if generation == self._generation:
                     del self._unsent[: len(chunk) if written is None else written]
                 resume = self._writing_paused and not self._unsent
@@ -251,7 +259,7 @@ class ThreadPump:
                 self._call_loop(self._resume_if_sent)
 
     def _resume_if_sent(self) -> None:
-        with self._changed:
+        with self._lock:
             resume = self._writing_paused and not self._unsent and not self._stopped
             if resume:
                 self._writing_paused = False
@@ -259,9 +267,8 @@ class ThreadPump:
             self._events.resume_writing()
 
     def _lose(self, error: Exception) -> None:
-        with self._changed:
+        with self._lock:
             if self._stopped:
                 return
-            self._stopped = True
-            self._changed.notify_all()
+            self._stop()
         self._events.port_lost(ComPortError(f"{self._device} is gone: {described(error)}"))
