@@ -77,10 +77,19 @@ async def _wait_for_refusal(
     loop: asyncio.AbstractEventLoop, connection: socket.socket, session: Session, taken: float
 ) -> None:
     least, most = _VERDICT
+    # Nothing is read while the time runs: what a read has taken when the time runs out would be lost with it.
+    readable = asyncio.Event()
+    loop.add_reader(connection, readable.set)
     try:
         async with asyncio.timeout(min(max(least, taken), most)):
-            data = await loop.sock_recv(connection, _SIZE)
+            await readable.wait()
     except TimeoutError:
+        pass
+    finally:
+        loop.remove_reader(connection)
+    try:
+        data = connection.recv(_SIZE)
+    except BlockingIOError:
         return
     if not data:
         session.refuse(Reason.CLOSED)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import socket
+import sys
+import termios
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 
 from serial_relay.config import PortConfig, TlsSettings
+from serial_relay.remote import secure as secure_module
 from serial_relay.remote.connection import RemoteError
 from serial_relay.remote.secure import Secured, secure
 from serial_relay.remote.tls_stream import TlsStream
@@ -66,22 +71,39 @@ class Link:
         return found
 
 
-@pytest.fixture
-async def link() -> AsyncIterator[Link]:
-    loop = asyncio.get_running_loop()
+def connected() -> tuple[socket.socket, socket.socket]:
+    """Return our end of a connection and the peer's."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
         peer, _ = listener.accept()
     for end in (ours, peer):
         end.setblocking(False)
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    server = Endpoint(Role.SERVER, SERVER, Pins({CLIENT.fingerprint}.__contains__)).session()
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return ours, peer
+
+
+def server_session() -> Session:
+    return Endpoint(Role.SERVER, SERVER, Pins({CLIENT.fingerprint}.__contains__)).session()
+
+
+async def secured_client(ours: socket.socket) -> Secured:
     tls = TlsSettings(host_fingerprints=(SERVER.fingerprint,))
     config = PortConfig(name="a", host="127.0.0.1", tcp_port=1, link="a", tls=tls)
-    secured, _ = await asyncio.gather(
-        secure(loop, ours, "127.0.0.1:1", config, tls, CLIENT), shake_hands(peer, server)
-    )
-    assert isinstance(secured, Secured)
+    return await secure(asyncio.get_running_loop(), ours, "127.0.0.1:1", config, tls, CLIENT)
+
+
+def unacknowledged(connection: socket.socket) -> int:
+    """Return the number of bytes that the kernel of the other end has not got yet (tcp(7), SIOCOUTQ)."""
+    return int.from_bytes(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+
+@pytest.fixture
+async def link() -> AsyncIterator[Link]:
+    loop = asyncio.get_running_loop()
+    ours, peer = connected()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    server = server_session()
+    secured, _ = await asyncio.gather(secured_client(ours), shake_hands(peer, server))
     owner = Owner()
     link = Link(owner, TlsStream(loop, ours, "127.0.0.1:1", owner, secured), server, peer)
     link.stream.resume_reading()
@@ -103,6 +125,27 @@ async def test_every_byte_passes_in_its_order_both_ways(link: Link) -> None:
     assert not link.owner.lost
 
 
+async def test_what_comes_as_the_time_for_a_refusal_runs_out_is_delivered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(secure_module, "_VERDICT", (0.05, 0.05))
+    loop, (ours, peer), server, owner = asyncio.get_running_loop(), connected(), server_session(), Owner()
+    securing = asyncio.create_task(secured_client(ours))
+    while not server.shake_hands():
+        await loop.sock_sendall(peer, server.output() or b"")
+        server.receive(await loop.sock_recv(peer, 65536))
+    peer.send(server.output() + server.write(b"the first word"))
+    time.sleep(
+        0.2
+    )  # the event loop stands still, and finds both at once: the bytes, and that the time is over
+    stream = TlsStream(loop, ours, "127.0.0.1:1", owner, await securing)
+    stream.resume_reading()
+    await until(lambda: owner.data or owner.lost)
+    assert (owner.data, owner.lost) == (b"the first word", [])
+    stream.close()
+    peer.close()
+
+
 async def test_nothing_is_delivered_while_nobody_reads_and_then_all_of_it(link: Link) -> None:
     link.stream.pause_reading()
     await link.send(EVERY_BYTE[:15_000])  # one record, of which the stream reads 4 KB at a time
@@ -116,7 +159,7 @@ async def test_what_was_received_and_not_delivered_is_counted(link: Link) -> Non
     link.stream.pause_reading()
     for _ in range(10):
         await link.send(b"x" * 100)
-    await asyncio.sleep(0.1)
+    await until(lambda: not unacknowledged(link.peer))
     assert link.stream.close().from_device == 1000
 
 
