@@ -15,7 +15,7 @@ from release.platforms import platforms
 from tests.container.podman import Container, podman, run_once
 from tests.system.processes import ROOT, wait_for
 
-pytestmark = [pytest.mark.arm64, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.arm64
 
 ARM64 = platforms(ROOT)["arm64v8"]
 

@@ -9,7 +9,6 @@ import pytest
 from tests.benchmarks import __main__ as benchmarks
 
 
-@pytest.mark.timeout(300)
 def test_each_measurement_gives_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["benchmarks", "--smoke", "--output", str(tmp_path)])
     assert benchmarks.main() == 0

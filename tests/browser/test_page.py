@@ -16,7 +16,7 @@ from tests.browser.chromium import Chromium
 from tests.browser.scene import Scene
 from tests.system.processes import wait_for
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from tests.container.podman import podman, resource_limits
 from tests.container.test_module_container import CONSUMER, capabilities, echoed
 from tests.system.processes import ROOT, wait_for
 
-pytestmark = [pytest.mark.container, pytest.mark.timeout(600)]  # the first one builds the image
+pytestmark = pytest.mark.container
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tests.container.test_module_container import echoed
 from tests.edgehub.hub import EdgeHub
 from tests.system.processes import free_port, wait_for
 
-pytestmark = [pytest.mark.container, pytest.mark.timeout(600)]  # the first one builds the image
+pytestmark = pytest.mark.container
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from tests.system.processes import ROOT, free_port, wait_for
 
 Json = dict[str, Any]
 
-pytestmark = [pytest.mark.container, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.container
 
 
 class Application:

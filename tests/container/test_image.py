@@ -17,7 +17,7 @@ from tests.system.processes import ROOT
 
 VERSION = (ROOT / "VERSION").read_text(encoding="ascii").strip()
 
-pytestmark = [pytest.mark.container, pytest.mark.timeout(600)]  # the first one builds the image
+pytestmark = pytest.mark.container
 
 INSTALLED = """
 import importlib.metadata, json

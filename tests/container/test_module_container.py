@@ -20,7 +20,7 @@ from tests.container.create_options import hardened, podman_arguments
 from tests.container.podman import podman, run_once
 from tests.system.processes import ROOT, wait_for
 
-pytestmark = [pytest.mark.container, pytest.mark.timeout(600)]  # the first one builds the image
+pytestmark = pytest.mark.container
 
 NONE = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
 """Runs a command as root without any capability, outside a container."""

@@ -15,7 +15,7 @@ from tests.system.processes import PATIENCE, ROOT, Program, wait_for
 from tests.system.serial_lines import Device
 from tests.system.stack import Relay
 
-pytestmark = [pytest.mark.dotnet, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.dotnet
 
 START = """\
 Add-Type -TypeDefinition ([System.IO.File]::ReadAllText('{source}')) -ReferencedAssemblies 'System.IO.Ports', 'System.Runtime',

@@ -9,7 +9,7 @@ from tests.installer import powershell
 from tests.system.processes import ROOT
 from tests.system.serial_lines import Device
 
-pytestmark = [pytest.mark.dotnet, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.dotnet
 
 
 @pytest.mark.parametrize("protocol", ["raw", "rfc2217"])

@@ -20,7 +20,7 @@ from tests.system.processes import PATIENCE, ROOT, wait_for
 from tests.system.serial_lines import Device
 from tests.system.stack import Relay
 
-pytestmark = [pytest.mark.dotnet, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.dotnet
 
 NOBODY = (
     "setpriv",

@@ -14,7 +14,7 @@ from tests.installer import powershell
 from tests.installer.powershell import play
 from tests.installer.steps import AFTER, FIRST, LISTENER, install, other_listens
 
-pytestmark = [pytest.mark.installer, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.installer
 
 
 def test_success_is_said_with_what_to_paste_into_the_twin(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.installer.powershell import play
 from tests.installer.steps import AFTER, install
 
-pytestmark = [pytest.mark.installer, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.installer
 
 
 def make_catalog(signature: str, *changes: str) -> str:

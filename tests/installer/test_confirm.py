@@ -11,7 +11,7 @@ import pytest
 from tests.installer import powershell
 from tests.installer.powershell import play
 
-pytestmark = [pytest.mark.installer, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.installer
 
 
 def ask(folder: Path, script: str, parameters: str, answers: str) -> str:

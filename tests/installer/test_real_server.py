@@ -16,7 +16,7 @@ import pytest
 
 from tests.installer import powershell, real_server
 
-pytestmark = [pytest.mark.installer, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.installer
 
 Record = Callable[[str, object], None]
 

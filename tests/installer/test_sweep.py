@@ -16,7 +16,7 @@ import pytest
 
 from tests.installer import powershell
 
-pytestmark = [pytest.mark.installer, pytest.mark.timeout(powershell.SECONDS)]
+pytestmark = pytest.mark.installer
 
 SCENARIOS = (
     *("replace-config", "aside", "permissions", "first", "upgrade-100", "upgrade"),

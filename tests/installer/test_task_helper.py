@@ -9,7 +9,7 @@ import pytest
 
 from tests.installer.powershell import SCRIPTS, play
 
-pytestmark = [pytest.mark.installer, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.installer
 
 OTHER = "\\Other\\SerialHost"
 """A task of the same name in another folder of Task Scheduler, disabled, which is there in every test."""

@@ -10,7 +10,7 @@ import pytest
 from tests.installer.powershell import play
 from tests.installer.steps import AFTER, LISTENER, install
 
-pytestmark = [pytest.mark.installer, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.installer
 
 FTDI = r"HKLM\SYSTEM\CurrentControlSet\Enum\FTDIBUS\VID_0403+PID_6010+A12345A\0000\Device Parameters"
 ADAPTER = r"USB\VID_0403&PID_6010&MI_00\7&1A2B&0&0000_0"

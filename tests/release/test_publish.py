@@ -18,7 +18,7 @@ from release.platforms import platforms
 from tests.edgehub.certificates import issue
 from tests.system.processes import ROOT, free_port, wait_for
 
-pytestmark = [pytest.mark.release, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.release
 
 VERSION = (ROOT / "VERSION").read_text("ascii").strip()
 INDEX = "application/vnd.oci.image.index.v1+json"

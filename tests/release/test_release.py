@@ -21,7 +21,7 @@ from tests.container.podman import Container, podman, run_once
 from tests.release.conftest import REGISTRY
 from tests.system.processes import ROOT, free_port, wait_for
 
-pytestmark = [pytest.mark.release, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.release
 
 VERSION = (ROOT / "VERSION").read_text("ascii").strip()
 PLATFORMS = sorted(platforms(ROOT))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -63,7 +62,6 @@ def feed(connection: Connection, chunks: Sequence[bytes]) -> None:
         assert not connection._output
 
 
-@pytest.mark.timeout(300)
 @given(st.sampled_from(Role), st.booleans(), _PIECES, st.integers(1, 40))
 @settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
 def test_ten_thousand_hostile_streams(role: Role, agreed: bool, pieces: list[bytes], size: int) -> None:

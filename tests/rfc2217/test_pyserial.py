@@ -39,8 +39,6 @@ from rfc2217.telnet import Data as Bytes
 from rfc2217.telnet import Decoder, Subnegotiation, encode_command, encode_data
 from tests.rfc2217.commands import merged
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def written_by_us(recorded: bytes, sender: Role) -> bytes:
     """Decode a recorded stream and write it anew with our encoders."""

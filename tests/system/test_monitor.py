@@ -22,8 +22,6 @@ from tests.system.meter import REGISTERS, Meter, heard
 from tests.system.processes import PATIENCE, Program, free_port, module_path, python_program, wait_for
 from tests.system.stack import Host, Relay
 
-pytestmark = pytest.mark.timeout(180)
-
 NAME = "meter"
 
 

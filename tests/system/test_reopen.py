@@ -24,8 +24,6 @@ from tests.system.processes import free_port, wait_for
 from tests.system.serial_lines import Device, read_exactly
 from tests.system.stack import Relay
 
-pytestmark = pytest.mark.timeout(240)
-
 NAME = "ttyVirtS0"
 WITHOUT_CAPABILITIES = ("setpriv", "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs")
 DELAYS = [step * 40e-6 for step in range(26)]

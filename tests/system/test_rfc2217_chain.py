@@ -20,8 +20,6 @@ from tests.system.processes import Program, free_port, python_program, wait_for
 from tests.system.serial_lines import Device
 from tests.system.stack import Relay
 
-pytestmark = pytest.mark.timeout(180)
-
 NAME = "ttyVirtS0"
 
 

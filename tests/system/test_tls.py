@@ -21,8 +21,6 @@ from tests.system.secured_host import SecuredHost
 from tests.system.serial_lines import Device
 from tests.system.stack import Relay
 
-pytestmark = pytest.mark.timeout(180)
-
 NAME = "ttyVirtS0"
 EVERY_BYTE = bytes(range(256)) * 16
 UNKNOWN = make_identity("unknown").fingerprint

@@ -12,7 +12,7 @@ from tests.installer import powershell
 from tests.system.processes import ROOT, wait_for
 from tests.tty.relay_end import RelayEnd
 
-pytestmark = [pytest.mark.tty, pytest.mark.timeout(280)]
+pytestmark = pytest.mark.tty
 
 UNPRIVILEGED = (
     "setpriv",

@@ -13,7 +13,6 @@ from tests.windows.wine import Wine
 
 
 @pytest.mark.windows
-@pytest.mark.timeout(300)
 def test_the_host_and_its_peer_are_measured(tmp_path: Path, wine: Wine, program_folder: Path) -> None:
     with Bench(tmp_path) as bench:
         rows = compare(bench, SMOKE, wine, program_folder).rows

@@ -14,7 +14,7 @@ from bundle.errors import BuildError
 from tests.windows.conftest import build, run_builder
 from tests.windows.wine import Wine
 
-pytestmark = [pytest.mark.windows, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.windows
 
 
 @pytest.fixture(scope="module")

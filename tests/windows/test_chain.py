@@ -28,7 +28,7 @@ from tests.system.stack import Relay
 from tests.windows.powershell import Script
 from tests.windows.wine import Wine
 
-pytestmark = [pytest.mark.windows, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.windows
 
 COM_PORT = "COM3"
 KIB = 1024

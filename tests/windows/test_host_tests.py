@@ -11,7 +11,7 @@ from bundle import runtime, wheels
 from tests.system.processes import ROOT
 from tests.windows.wine import Wine
 
-pytestmark = [pytest.mark.windows, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.windows
 
 SIDE_LOADED = ("iniconfig", "packaging", "pluggy", "pygments", "pytest", "pytest-asyncio", "pytest-timeout")
 """For the tests only; the bundle has none of them."""

@@ -16,7 +16,7 @@ from tests.system.stack import Relay
 from tests.windows.test_chain import COM_PORT, PluggedDevice, WindowsHost, exchange, open_as_application
 from tests.windows.wine import Wine
 
-pytestmark = [pytest.mark.windows, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.windows
 
 NAME = "scale"
 

@@ -17,8 +17,6 @@ from tests.module.port.ports import Ports
 from tests.module.remote.access_servers import ScriptedAccessServer
 from tests.module.serial_servers import serving
 
-pytestmark = pytest.mark.timeout(90)
-
 
 class Host(ScriptedAccessServer):
     """Answers SET-CONTROL as `answers` says; None is no answer, and what is not in it is done."""

@@ -28,8 +28,6 @@ from tests.module.remote.access_servers import ScriptedAccessServer
 from tests.module.remote.rfc2217_port import RFC2217, relayed, told
 from tests.module.serial_servers import echo, serving
 
-pytestmark = pytest.mark.timeout(90)
-
 
 async def test_the_line_of_the_twin_is_pushed_at_connect(ports: Ports) -> None:
     line = LineSettings(baud_rate=250_000, data_bits=7, parity="even", stop_bits=1.5, flow_control="dtrDsr")

@@ -30,8 +30,6 @@ from tests.module.conditions import until
 from tests.module.port.ports import Ports
 from tests.system.processes import free_port
 
-pytestmark = pytest.mark.timeout(90)
-
 PEERS = ("ser2net", "PortManager")
 
 

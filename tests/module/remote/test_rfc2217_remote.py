@@ -36,8 +36,6 @@ from tests.module.remote.access_servers import ScriptedAccessServer
 from tests.module.remote.rfc2217_port import RFC2217, relayed, told
 from tests.module.serial_servers import echo, serving
 
-pytestmark = pytest.mark.timeout(90)
-
 
 def signature(state: DeviceState, reason: str = "") -> Signature:
     return Signature(str(AccessServerSignature("serial_host", "1.0.0", "COM3", state, reason)))

@@ -21,8 +21,6 @@ from tests.module.remote.access_servers import ScriptedAccessServer
 from tests.module.remote.test_raw import Relay
 from tests.module.serial_servers import serving
 
-pytestmark = pytest.mark.timeout(120)
-
 
 class Owner(Relay):
     """Stands in for the relay: counts what the connection reports."""

@@ -173,7 +173,6 @@ async def test_a_new_token_is_fetched_before_the_old_one_expires(hub: EdgeHub) -
         await all_works(hub, twin, recorder)
 
 
-@pytest.mark.timeout(600)
 async def test_memory_and_descriptors_stay_flat_over_200_reconnects(hub: EdgeHub) -> None:
     """Every way to lose a connection that takes no waiting, in turns."""
     recorder = Recorder()
