@@ -1,6 +1,6 @@
 # Every target makes its own set-up: Debian packages through sudo where they are missing, .venv for Python.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check requirements audit dockerfiles docs pictures bench soak bundle release release-notes check-tag publish check-workflows test-packages test-dotnet test-installer test-container test-browser test-monitoring test-release test-arm64 test-tty test-windows clean
+.PHONY: help demo test check requirements audit dockerfiles docs pictures bench bench-tty soak bundle release release-notes check-tag publish check-workflows test-packages test-dotnet test-installer test-container test-browser test-monitoring test-release test-arm64 test-tty test-windows clean
 
 PYTHON := .venv/bin/python
 
@@ -50,6 +50,11 @@ pictures: ## the pictures of docs/monitoring.md, from a real chain and a real br
 bench: ## measure against socat and ser2net in the same run; writes docs/benchmarks
 	@tools/setup test
 	@$(PYTHON) -m tests.benchmarks --output docs/benchmarks
+
+bench-tty: ## measure a character device against a pty in user-mode Linux, and its server here
+	@tools/setup test tty
+	@$(PYTHON) -m tests.tty.machine $(PYTHON) -m tests.tty.benchmark
+	@$(PYTHON) -m tests.tty.benchmark requests
 
 soak: ## 30 minutes of faults at random, and a table of what they cost (SOAK_ARGUMENTS="--seconds 60 --seed 9")
 	@tools/setup test

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tty_server import fuse_requests as fuse
 from tty_server.fuse_requests import Opcode
-from tty_server.ioctls import TABLE, Call, Refused
+from tty_server.ioctls import INTEGERS, TABLE, Call, Refused
 from tty_server.messages import MAJOR
 from tty_server.terminal import RelaySide, Terminal
 
@@ -66,11 +66,9 @@ class CuseDevice:
         group and mode."""
         self.ended = False
         """True once the kernel serves the device no more; `close` is to follow."""
-        try:
-            self._cuse = os.open(CUSE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
-            raise explain(error) from error
+        self._cuse = self._open()
         self._buffer = bytearray(fuse.BUFFER_SIZE)
+        self._buffers = [self._buffer]
         self._view = memoryview(self._buffer)
         self._retries: dict[tuple[int, int], bytes] = {}
         """By ioctl and argument the answer that asks for the data: an application asks again and again."""
@@ -80,6 +78,12 @@ class CuseDevice:
             os.close(self._cuse)
             raise
         self.terminal = Terminal(self, relay, time.monotonic)
+
+    def _open(self) -> int:
+        try:
+            return os.open(CUSE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise explain(error) from error
 
     def fileno(self) -> int:
         """For the poll."""
@@ -120,26 +124,25 @@ class CuseDevice:
     def readable(self) -> None:
         """Read one request and act on it; a fault of this program fails the request, and not the other ports."""
         try:
-            length = os.readv(self._cuse, [self._buffer])
+            length = os.readv(self._cuse, self._buffers)
         except OSError as error:
             # ENOENT: the request was given up meanwhile. ENODEV: somebody ended the device (its `abort` in sysfs).
             if error.errno not in (errno.EAGAIN, errno.EINTR, errno.ENOENT):
                 self.ended = True
             return
-        _length, opcode, unique, _node, _user, _group, process, *_rest = fuse.IN_HEADER.unpack_from(
-            self._buffer
-        )
+        opcode, unique = fuse.IN_HEADER_START.unpack_from(self._buffer)
         try:
-            self._act_on(opcode, unique, process, length)
+            if opcode == Opcode.IOCTL:
+                self._ioctl(unique, length)
+            else:
+                self._act_on(opcode, unique)
         except Exception:
             log.exception("%s: the request %d fails", self.name, opcode)
             self.fail(unique, errno.EIO)
 
-    def _act_on(self, opcode: int, unique: int, process: int, length: int) -> None:
+    def _act_on(self, opcode: int, unique: int) -> None:
         terminal = self.terminal
         match opcode:
-            case Opcode.IOCTL:
-                self._ioctl(unique, length)
             case Opcode.READ:
                 number, _offset, size, _flags, _owner, flags, _pad = fuse.READ_IN.unpack_from(
                     self._buffer, 40
@@ -156,6 +159,7 @@ class CuseDevice:
                 number, kernel_handle, flags, events = fuse.POLL_IN.unpack_from(self._buffer, 40)
                 terminal.poll(unique, terminal.handle(number), kernel_handle, flags, events)
             case Opcode.OPEN:
+                *_start, process, _pad, _pad = fuse.IN_HEADER.unpack_from(self._buffer)
                 terminal.open(unique, privileged=lambda: _is_privileged(process))
             case Opcode.RELEASE:
                 (number, *_rest) = fuse.RELEASE_IN.unpack_from(self._buffer, 40)
@@ -168,18 +172,21 @@ class CuseDevice:
 
     def _ioctl(self, unique: int, length: int) -> None:
         number, _flags, command, argument, in_size, out_size = fuse.IOCTL_IN.unpack_from(self._buffer, 40)
+        tell = INTEGERS.get(command)
+        if tell is not None:
+            if out_size < fuse.INTEGER:
+                self._ask_again(unique, command, argument, 0, fuse.INTEGER)
+            elif self.terminal.handle(number).hung_up:
+                self.fail(unique, errno.EIO)
+            else:
+                self._write(fuse.integer_answer(unique, tell(self.terminal)))
+            return
         ioctl = TABLE.get(command)
         if ioctl is None:
             self.fail(unique, errno.ENOTTY)
             return
         if (ioctl.takes and in_size < ioctl.takes) or (ioctl.gives and out_size < ioctl.gives):
-            key = command, argument
-            retry = self._retries.get(key)
-            if retry is None:
-                if len(self._retries) >= _MOST_RETRIES_KEPT:
-                    self._retries.clear()
-                retry = self._retries[key] = fuse.retry(argument, ioctl.takes, ioctl.gives)
-            self.answer(unique, retry)
+            self._ask_again(unique, command, argument, ioctl.takes, ioctl.gives)
             return
         terminal = self.terminal
         if terminal.handle(number).hung_up:
@@ -193,6 +200,16 @@ class CuseDevice:
             return
         if given is not None:
             self.answer(unique, fuse.DONE + given if given else fuse.DONE)
+
+    def _ask_again(self, unique: int, command: int, argument: int, takes: int, gives: int) -> None:
+        """Let the kernel send the ioctl again with room for what it takes and gives."""
+        key = command, argument
+        retry = self._retries.get(key)
+        if retry is None:
+            if len(self._retries) >= _MOST_RETRIES_KEPT:
+                self._retries.clear()
+            retry = self._retries[key] = fuse.retry(argument, takes, gives)
+        self.answer(unique, retry)
 
     # To the kernel: see `Kernel`.
 

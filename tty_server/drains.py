@@ -57,7 +57,7 @@ class Drains:
     @property
     def deadline(self) -> float | None:
         """When `time_passed` is due."""
-        return min((one.deadline for one in self._waiting), default=None)
+        return min(one.deadline for one in self._waiting) if self._waiting else None
 
     def time_passed(self, now: float) -> None:
         """Give up those that have waited long enough."""

@@ -43,6 +43,8 @@ class Opcode(IntEnum):
 
 IN_HEADER = struct.Struct("<IIQQIIIHH")
 """Length, opcode, number of the request, node, user, group, process, and two that mean nothing here."""
+IN_HEADER_START = struct.Struct("<4xIQ")
+"""Opcode and number of the request."""
 OUT_HEADER = struct.Struct("<IiQ")
 """Length, an error's number below zero, number of the request."""
 
@@ -69,6 +71,16 @@ DONE = IOCTL_OUT.pack(0, 0, 0, 0)
 def answer(unique: int, body: bytes) -> bytes:
     """Return the answer to a request."""
     return OUT_HEADER.pack(16 + len(body), 0, unique) + body
+
+
+INTEGER = 4
+"""Bytes of an integer."""
+_INTEGER_ANSWER = struct.Struct("<IiQiIIII")
+
+
+def integer_answer(unique: int, value: int) -> bytes:
+    """Return the answer to an ioctl that gives one integer."""
+    return _INTEGER_ANSWER.pack(36, 0, unique, 0, 0, 0, 0, value)
 
 
 def failure(unique: int, error: int) -> bytes:

@@ -17,7 +17,6 @@ from tty_server.modem_lines import OUTPUTS
 from tty_server.terminal import Terminal
 from tty_server.termios_settings import TERMIO_SIZE, TERMIOS2_SIZE, TERMIOS_SIZE, Settings
 
-_INT = struct.Struct("<i")
 _UINT = struct.Struct("<I")
 _SERIAL = struct.Struct("<5i2Ii HBx i2H4x QHxxI Q")
 """`struct serial_struct` (include/uapi/linux/serial.h), 72 bytes."""
@@ -207,17 +206,23 @@ def _rs485(_call: Call) -> Answer:
     return _RS485.pack(0, 0, 0)
 
 
-_NOTHING = bytes(4)
-
-
 def _keep_window_size(call: Call) -> Answer:
     call.terminal.window_size = call.data
     return b""
 
 
+INTEGERS: dict[int, Callable[[Terminal], int]] = {
+    numbers.FIONREAD: lambda terminal: terminal.received.available,
+    numbers.TIOCMGET: lambda terminal: terminal.lines.state,
+    numbers.TIOCOUTQ: lambda terminal: terminal.output.size,
+    numbers.TIOCGEXCL: lambda terminal: terminal.exclusive,
+    numbers.TIOCGSOFTCAR: lambda terminal: bool(terminal.settings.cflag & numbers.CLOCAL),
+    numbers.TIOCGETD: lambda _terminal: 0,  # N_TTY
+    numbers.TIOCSERGETLSR: lambda terminal: 0 if terminal.output.size else numbers.TIOCSER_TEMT,
+}
+"""Those that take nothing and give one integer; .NET asks the first two a thousand times a second."""
+
 TABLE: dict[int, Ioctl] = {
-    numbers.FIONREAD: Ioctl(0, 4, lambda call: _INT.pack(call.terminal.received.available)),
-    numbers.TIOCMGET: Ioctl(0, 4, lambda call: _UINT.pack(call.terminal.lines.state)),
     numbers.TCGETS: Ioctl(0, TERMIOS_SIZE, _getter(Settings.termios)),
     numbers.TCGETS2: Ioctl(0, TERMIOS2_SIZE, _getter(Settings.termios2)),
     numbers.TCGETA: Ioctl(0, TERMIO_SIZE, _getter(Settings.termio)),
@@ -238,8 +243,6 @@ TABLE: dict[int, Ioctl] = {
     numbers.TCFLSH: Ioctl(0, 0, _flush),
     numbers.TIOCEXCL: Ioctl(0, 0, _exclusive),
     numbers.TIOCNXCL: Ioctl(0, 0, _not_exclusive),
-    numbers.TIOCGEXCL: Ioctl(0, 4, lambda call: _INT.pack(call.terminal.exclusive)),
-    numbers.TIOCOUTQ: Ioctl(0, 4, lambda call: _INT.pack(call.terminal.output.size)),
     numbers.TIOCGWINSZ: Ioctl(0, 8, lambda call: call.terminal.window_size),
     numbers.TIOCSWINSZ: Ioctl(8, 0, _keep_window_size),
     numbers.TIOCMSET: Ioctl(4, 0, _set_lines(lambda _before, lines: lines)),
@@ -247,17 +250,10 @@ TABLE: dict[int, Ioctl] = {
     numbers.TIOCMBIC: Ioctl(4, 0, _set_lines(lambda before, lines: before & ~lines)),
     numbers.TIOCMIWAIT: Ioctl(0, 0, _wait_for_lines),
     numbers.TIOCGICOUNT: Ioctl(0, 80, lambda call: call.terminal.lines.counters()),
-    numbers.TIOCGSOFTCAR: Ioctl(
-        0, 4, lambda call: _INT.pack(bool(call.terminal.settings.cflag & numbers.CLOCAL))
-    ),
     numbers.TIOCSSOFTCAR: Ioctl(4, 0, _set_soft_carrier),
-    numbers.TIOCGETD: Ioctl(0, 4, lambda _call: _NOTHING),
     numbers.TIOCSETD: Ioctl(4, 0, _set_discipline),
     numbers.TIOCGSERIAL: Ioctl(0, _SERIAL.size, _get_serial),
     numbers.TIOCSSERIAL: Ioctl(_SERIAL.size, 0, _set_serial),
     numbers.TIOCGRS485: Ioctl(0, _RS485.size, _rs485),
     numbers.TIOCSRS485: Ioctl(_RS485.size, _RS485.size, _rs485),
-    numbers.TIOCSERGETLSR: Ioctl(
-        0, 4, lambda call: _UINT.pack(0 if call.terminal.output.size else numbers.TIOCSER_TEMT)
-    ),
 }

@@ -94,6 +94,10 @@ class Server:
         """By descriptor what is to be done when it is readable."""
         self._writers: dict[int, Callable[[], None]] = {}
         self._ports: list[_Port] = []
+        self._owners: dict[int, _Port] = {}
+        """By descriptor the port that it belongs to."""
+        self._due: dict[_Port, float] = {}
+        """When something is to be done at a port without any event; most ports wait for nothing, and cost nothing here."""
         self._ended = False
         self._register(control.fileno(), self._new_port)
 
@@ -105,26 +109,35 @@ class Server:
                     write()
                 if events & ~select.EPOLLOUT and (call := self._calls.get(descriptor)):
                     call()
-            self._time_passed()
+                if port := self._owners.get(descriptor):
+                    self._look_at(port)
+            if self._due:
+                self._time_passed()
         self._poll.close()
 
+    def _look_at(self, port: _Port) -> None:
+        """Note when a port is due next, after something has happened at it."""
+        deadline = port.device.terminal.deadline
+        if port.device.ended:
+            self._end(port)
+        elif port.ends_at is not None:
+            self._due[port] = port.ends_at if deadline is None else min(port.ends_at, deadline)
+        elif deadline is not None:
+            self._due[port] = deadline
+        elif self._due:
+            self._due.pop(port, None)
+
     def _time_left(self) -> float | None:
-        due = [
-            moment
-            for port in self._ports
-            for moment in (port.ends_at, port.device.terminal.deadline)
-            if moment is not None
-        ]
-        return max(0.0, min(due) - time.monotonic()) if due else None
+        return max(0.0, min(self._due.values()) - time.monotonic()) if self._due else None
 
     def _time_passed(self) -> None:
         now = time.monotonic()
-        for port in list(self._ports):
-            terminal = port.device.terminal
-            if terminal.deadline is not None and terminal.deadline <= now:
-                terminal.time_passed()
-            if port.device.ended or (port.ends_at is not None and port.ends_at <= now):
+        for port in [port for port, moment in self._due.items() if moment <= now]:
+            port.device.terminal.time_passed()
+            if port.ends_at is not None and port.ends_at <= now:
                 self._end(port)
+            else:
+                self._look_at(port)
 
     # Ports come and go.
 
@@ -154,6 +167,7 @@ class Server:
         self._register(device.fileno(), device.readable)
         self._writers[link.fileno()] = port.to_relay
         self._register(link.fileno(), port.from_relay)
+        self._owners[device.fileno()] = self._owners[link.fileno()] = port
         if link.writing:
             self._link_wants_to_write(link)
         link.tell(Kind.READY, MINOR.pack(device.minor) + device.name.encode())
@@ -177,13 +191,17 @@ class Server:
         if port.ends_at is None:
             port.ends_at = time.monotonic() + (_LAST_WORDS if port.device.terminal.users else 0)
             self._unregister(port.link.fileno())
+            self._owners.pop(port.link.fileno(), None)
             self._writers.pop(port.link.fileno(), None)
             port.device.terminal.hang_up()
             port.link.close()
+            self._due[port] = port.ends_at
 
     def _end(self, port: _Port) -> None:
         self.hang_up(port)
         self._ports.remove(port)
+        self._due.pop(port, None)
+        self._owners.pop(port.device.fileno(), None)
         self._unregister(port.device.fileno())
         port.device.close()
 

@@ -409,12 +409,11 @@ class Terminal:
     @property
     def deadline(self) -> float | None:
         """When `time_passed` is due."""
-        due = [one for one in (self._drains.deadline, self._reads.deadline) if one is not None]
-        if self.breaking is not None:
-            due.append(self.breaking[1])
-        if self._closing is not None:
-            due.append(self._closing)
-        return min(due, default=None)
+        due = self._reads.deadline
+        for other in (self._drains.deadline, self.breaking and self.breaking[1], self._closing):
+            if other is not None and (due is None or other < due):
+                due = other
+        return due
 
     def time_passed(self) -> None:
         """Act on what is due."""

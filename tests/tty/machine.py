@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.system.processes import ROOT
 
 _INIT = """#!/bin/sh
-export PATH={path} HOME=/run/home TMPDIR=/run/tmp LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 {variables}
+export PATH={path} HOME=/run/home TMPDIR=/run/tmp XDG_CACHE_HOME={cache} LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 {variables}
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev 2>/dev/null  # the kernel has done it already if it was built so
@@ -57,6 +57,7 @@ def run(command: list[str]) -> int:
                 for name in ("CI", "PYTHONPATH")
                 if name in os.environ
             ),
+            cache=shlex.quote(os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")),
             root=shlex.quote(str(ROOT)),
             command=shlex.join(command),
             status=shlex.quote(str(status)),
@@ -64,8 +65,11 @@ def run(command: list[str]) -> int:
         init.write_text(script, encoding="utf-8")
         init.chmod(0o755)
         arguments = ["mem=768M", "rootfstype=hostfs", "rootflags=/", "rw", f"init={init}"]
+        # The machine has one processor, and a change from one of its processes to another is dear between two of ours.
+        usable = sorted(os.sched_getaffinity(0))
+        one = str(usable[os.getpid() % len(usable)])
         machine = subprocess.Popen(
-            [kernel, *arguments, "con=null", "con0=fd:0,fd:1", "quiet"],
+            ["taskset", "--cpu-list", one, kernel, *arguments, "con=null", "con0=fd:0,fd:1", "quiet"],
             stdin=subprocess.DEVNULL,
             env={**os.environ, "TMPDIR": directory},
             start_new_session=True,

@@ -210,5 +210,10 @@ class RelayEnd:
         while time.monotonic() < deadline:
             self.look()
 
+    def detach(self) -> socket.socket:
+        """Give up the socket, for something else to be the relay."""
+        self._socket.settimeout(None)
+        return self._socket
+
     def close(self) -> None:
         self._socket.close()

@@ -13,7 +13,7 @@ from tty_server import ioctl_numbers as numbers
 from tty_server.cuse_device import explain
 from tty_server.drains import LONGEST_DRAIN
 from tty_server.fuse_requests import OPEN_OUT, POLL_OUT, POLL_SCHEDULE_NOTIFY, WRITE_OUT
-from tty_server.ioctls import TABLE, Call
+from tty_server.ioctls import INTEGERS, TABLE, Call
 from tty_server.messages import CTS, DTR, NUMBER, RTS, Kind, Line
 from tty_server.terminal import Terminal
 
@@ -83,7 +83,11 @@ class Port:
 
     def ioctl(self, command: int, argument: int = 0, data: bytes = b"") -> int:
         unique = self._next()
-        given = TABLE[command].act(Call(self.terminal, unique, argument, data))
+        given: bytes | None
+        if command in INTEGERS:
+            given = INTEGERS[command](self.terminal).to_bytes(4, "little")
+        else:
+            given = TABLE[command].act(Call(self.terminal, unique, argument, data))
         if given is not None:
             self.recorder.answer(unique, given)
         return unique
