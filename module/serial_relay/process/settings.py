@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    IPvAnyAddress,
-    ValidationError,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyAddress, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from serial_relay.plumbing.log import LEVELS, known_level
 from serial_relay.plumbing.text import shown
@@ -46,10 +38,10 @@ def _split_methods(value: object) -> object:
 _AbsolutePath = Annotated[Path, AfterValidator(_check_absolute)]
 
 
-class Settings(BaseModel):
-    """The settings; a field's alias is the name of its environment variable."""
+class Settings(BaseSettings):
+    """The settings from the environment of the process; a field's alias is the variable's name."""
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(frozen=True, case_sensitive=True, populate_by_name=True, extra="ignore")
 
     link_dir: _AbsolutePath = Field(
         default=Path("/dev"), alias="LINK_DIR", description="an absolute path, the directory of the links"
@@ -66,7 +58,7 @@ class Settings(BaseModel):
         default="info", alias="RuntimeLogLevel", description=f"one of {', '.join(LEVELS)}"
     )
     """The name is the IoT Edge runtime's, which sets it for every module."""
-    allowed_methods: Annotated[frozenset[str], BeforeValidator(_split_methods)] = Field(
+    allowed_methods: Annotated[frozenset[str], NoDecode, BeforeValidator(_split_methods)] = Field(
         default=METHOD_NAMES,
         alias="ALLOWED_METHODS",
         description=f"'*', or some of {', '.join(sorted(METHOD_NAMES))} with commas between, or empty for none",
@@ -96,9 +88,8 @@ def read_settings() -> Settings:
     Raises:
         SettingsError: with a line for each variable that cannot be used.
     """
-    names = {field.alias for field in Settings.model_fields.values()}
     try:
-        return Settings.model_validate({name: text for name, text in os.environ.items() if name in names})
+        return Settings()
     except ValidationError as invalid:
         lines = []
         for error in invalid.errors(include_url=False):
