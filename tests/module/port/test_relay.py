@@ -9,6 +9,7 @@ import time
 import pytest
 
 from serial_relay.config import Connect, WhileDisconnected
+from serial_relay.port import rules
 from serial_relay.port.supervisor import UnknownPortError
 from serial_relay.status import ErrorCode, NotSupportedError, State
 from tests.module.conditions import until
@@ -103,7 +104,10 @@ async def test_bytes_written_during_an_outage_are_discarded_and_counted(ports: P
         os.close(slave)
 
 
-async def test_hold_keeps_what_is_written_during_an_outage(ports: Ports) -> None:
+async def test_hold_keeps_what_is_written_during_an_outage(
+    ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "HOLD_TIME", 60.0)
     async with serving(echo) as server:
         await ports.configure(tcp_port=server.port, while_disconnected=WhileDisconnected.HOLD)
         slave = ports.open()
@@ -171,7 +175,10 @@ async def test_on_open_reopened_within_the_linger_keeps_its_connection(ports: Po
         assert server.accepted == 1
 
 
-async def test_opening_during_an_outage_tries_at_once_and_keeps_the_request_for_it(ports: Ports) -> None:
+async def test_opening_during_an_outage_tries_at_once_and_keeps_the_request_for_it(
+    ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "HOLD_TIME", 60.0)
     async with serving(echo) as server:
         await ports.configure(tcp_port=server.port)
         await ports.reaches(State.CONNECTED)

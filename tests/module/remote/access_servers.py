@@ -38,6 +38,8 @@ class ScriptedAccessServer:
     def __init__(self, answer: Answer | None = None, greeting: tuple[ComPortCommand, ...] = ()) -> None:
         self.events: list[Event] = []
         self.connections = 0
+        self.agreed = 0
+        """How many of them have agreed to the com port option, and so get what is told."""
         self.port = 0
         self.echo = True
         self.latency = 0.0
@@ -125,6 +127,7 @@ class ScriptedAccessServer:
                 if self.echo:
                     self._codec.send_data(data)
             case ComPortAgreed():
+                self.agreed += 1
                 for command in (*self._greeting, NotifyModemState(self.modem)):
                     self._codec.send(command)
             case ComPortCommand():

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from serial_relay.remote import connect as connect_module
 from serial_relay.remote.connect import Address, connect, connect_to_one
 from serial_relay.remote.connection import RemoteError, explain
 from serial_relay.status import ErrorCode
@@ -116,18 +117,26 @@ async def test_no_answer() -> None:
     assert failure.value.code is ErrorCode.TIMED_OUT
 
 
-async def test_an_address_that_does_not_answer_does_not_keep_the_next_one_waiting_for_long() -> None:
+async def test_an_address_that_does_not_answer_does_not_keep_the_next_one_waiting_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        connect_module, "_ADDRESS_TIMEOUT", 3600.0
+    )  # so long it would be, without a head start
     async with serving(echo) as server:
         with silent("127.0.0.2", server.port), silent("127.0.0.3", server.port):
             addresses = ipv4(server.port, "127.0.0.2", "127.0.0.3", "127.0.0.1")
-            async with asyncio.timeout(2.5):
+            async with asyncio.timeout(30):
                 connection, address = await connect_to_one(asyncio.get_running_loop(), addresses)
         assert address == f"127.0.0.1:{server.port}"
         connection.close()
 
 
-async def test_an_address_that_answers_late_is_waited_for_when_no_other_answers() -> None:
-    """It answers the second SYN, which the kernel sends after 1 s."""
+async def test_an_address_that_answers_late_is_waited_for_when_no_other_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It answers the second SYN, which the kernel sends after 1 s, or a later one."""
+    monkeypatch.setattr(connect_module, "_ADDRESS_TIMEOUT", 30.0)
     port = free_port()
     loop = asyncio.get_running_loop()
     with silent("127.0.0.2", port) as slow, silent("127.0.0.3", port), silent("127.0.0.4", port):
@@ -137,12 +146,17 @@ async def test_an_address_that_answers_late_is_waited_for_when_no_other_answers(
         connection.close()
 
 
-async def test_a_server_with_two_addresses_gets_one_connection() -> None:
+async def test_a_server_with_two_addresses_gets_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server may let a second connection replace the first."""
+    monkeypatch.setattr(
+        connect_module, "_HEAD_START", 30.0
+    )  # a busy machine connects later than within half a second
+    monkeypatch.setattr(connect_module, "_ADDRESS_TIMEOUT", 3600.0)
     async with serving(echo) as server:
         connection, _ = await connect_to_one(
             asyncio.get_running_loop(), ipv4(server.port, "127.0.0.1", "127.0.0.1")
         )
+        await until(lambda: server.accepted)
         await asyncio.sleep(0.7)
         assert server.accepted == 1
         connection.close()

@@ -12,6 +12,7 @@ import pytest
 from serial_relay.remote.connect import connect
 from serial_relay.remote.connection import Losses, RemoteError
 from serial_relay.remote.raw import RawRemote
+from serial_relay.remote.tcp_stream import TcpStream
 from serial_relay.status import ErrorCode
 from tests.module.conditions import until
 from tests.module.serial_servers import echo, reset, serving
@@ -41,6 +42,12 @@ async def opened(port: int, relay: Relay) -> RawRemote:
     remote = RawRemote(loop, connection, address, relay)
     remote.resume_reading()
     return remote
+
+
+def unacknowledged(remote: RawRemote) -> int:
+    """Return the number of bytes that the host's kernel has not acknowledged yet."""
+    assert isinstance(remote._stream, TcpStream)
+    return remote._stream.unacknowledged
 
 
 async def test_bytes_go_and_come() -> None:
@@ -95,7 +102,7 @@ async def test_at_most_a_few_kilobytes_stand_towards_a_host_that_does_not_read()
         while len(received) < len(sent):
             received += await loop.sock_recv(client, 65536)
         assert received == sent
-        await until(lambda: not relay.paused)
+        await until(lambda: not relay.paused and not unacknowledged(remote))
         assert remote.close() == Losses()
 
 
@@ -152,8 +159,12 @@ async def begun(client: socket.socket, relay: Relay) -> None:
 
 @pytest.mark.parametrize("end", [socket.socket.close, reset])
 async def test_a_server_that_closes_at_once_has_said_why_to_people_and_not_to_the_application(
-    end: Callable[[socket.socket], None],
+    end: Callable[[socket.socket], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("serial_relay.remote.raw._FIRST_BYTES_EXPECTED", 3600)
+    monkeypatch.setattr(
+        "serial_relay.remote.raw._FIRST_BYTES_WAIT", 3600
+    )  # at once, however slow the machine is
     async with serving() as server:
         relay = Relay()
         remote = await opened(server.port, relay)
@@ -236,6 +247,7 @@ async def test_bytes_that_are_no_text_do_not_wait(answer: bytes, monkeypatch: py
 async def test_an_application_that_opens_does_not_get_what_came_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("serial_relay.remote.raw._FIRST_BYTES_EXPECTED", 3600)
     monkeypatch.setattr("serial_relay.remote.raw._FIRST_BYTES_WAIT", 3600)
     async with serving() as server:
         relay = Relay()

@@ -11,11 +11,17 @@ import pytest
 
 from rfc2217 import ComPortCommand, Control, FlowControlResume, FlowControlSuspend, SetBaudRate, SetControl
 from serial_relay.config import LineSettings, Protocol
+from serial_relay.remote import modem_control
 from serial_relay.status import NotSupportedError, State
 from tests.module.conditions import until
 from tests.module.port.ports import Ports
 from tests.module.remote.access_servers import ScriptedAccessServer
 from tests.module.serial_servers import serving
+
+
+@pytest.fixture(autouse=True)
+def _hosts_may_be_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modem_control, "_ANSWER_TIMEOUT", 30.0)
 
 
 class Host(ScriptedAccessServer):
@@ -106,7 +112,10 @@ async def test_a_host_that_never_answers_about_modem_lines_is_noticed_by_its_nex
             await ports.supervisor.set_modem_lines("a", dtr=False, rts=None)
 
 
-async def test_a_host_that_answers_nothing_is_waited_for_three_seconds(ports: Ports) -> None:
+async def test_a_host_that_answers_nothing_is_waited_for_three_seconds(
+    ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modem_control, "_ANSWER_TIMEOUT", 3.0)
     async with relayed(ports, Host()) as host:
         host.hang()
         with pytest.raises(NotSupportedError, match="did not answer within 3 s whether it has set dtr off"):
@@ -148,8 +157,10 @@ async def test_a_second_break_is_refused_while_one_is_being_sent(ports: Ports) -
     async with relayed(ports, Host()) as host:
         first = asyncio.ensure_future(ports.supervisor.send_break("a", 300))
         await until(lambda: Control.BREAK_ON in host.controls())
+        host.hang()  # the end of the first one is not confirmed before the second one is asked for
         with pytest.raises(NotSupportedError, match="another break is being sent"):
             await ports.supervisor.send_break("a", 1)
+        host.go_on()
         await first
         await ports.supervisor.send_break("a", 1)
         assert host.controls() == [*RAISED, *[Control.BREAK_ON, Control.BREAK_OFF] * 2]

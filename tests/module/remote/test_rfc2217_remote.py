@@ -185,7 +185,7 @@ async def test_a_device_that_goes_away_is_reported_and_waited_for(ports: Ports) 
         assert ports.status.last_error.code is ErrorCode.DEVICE_UNAVAILABLE
         assert ports.status.line is None
         await until(lambda: host.connections == 2)
-        await until(lambda: host.commands(SetControl)[1:])
+        await until(lambda: host.agreed == 2)
         await host.tell(signature(DeviceState.AVAILABLE))
         await ports.reaches(State.CONNECTED)
         assert host.connections == 2

@@ -65,6 +65,7 @@ async def connected() -> AsyncIterator[tuple[Rfc2217Remote, Owner, ScriptedAcces
     serving = loop.create_task(host.serve(theirs))
     remote = Rfc2217Remote(loop, ours, "host", LineSettings(), owner)
     await remote.ready
+    await until(lambda: not remote._codec.unanswered)  # nothing of the opening comes later
     yield remote, owner, host
     remote.close()
     await serving

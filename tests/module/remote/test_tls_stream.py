@@ -180,7 +180,7 @@ async def test_what_was_acknowledged_is_not_counted(link: Link) -> None:
         link.stream.write(b"8 bytes.")
         await asyncio.sleep(0)
     assert await link.receive(8000) == b"8 bytes." * 1000
-    await until(lambda: link.stream.unwritten == 0)
+    await until(lambda: link.stream._stream.unacknowledged == 0)
     assert link.stream.close().to_device == 0
 
 
