@@ -48,9 +48,7 @@ Show = Callable[[Block | Record], None]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `monitor` to a parser."""
     parser.add_argument("port", metavar="PORT", nargs="?", help="only this port")
-    parser.add_argument(
-        "--json", action="store_true", help="for programs: a line of JSON for each block and event"
-    )
+    parser.add_argument("--json", action="store_true", help="print a line of JSON for each block and event")
     parser.add_argument(
         "--save",
         metavar="FILE",

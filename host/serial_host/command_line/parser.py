@@ -82,51 +82,53 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_server_flags(simulate)
 
-    check = commands.add_parser("check", help="check a configuration file and say what it would serve")
+    check = commands.add_parser("check", help="check a configuration file, and print what it would serve")
     check.add_argument("config", metavar="FILE", type=Path)
-    check.add_argument("--json", action="store_true", help="for programs")
+    check.add_argument("--json", action="store_true", help="print JSON, for programs")
 
     listing = commands.add_parser("list", help="list the COM ports of this computer")
-    listing.add_argument("--json", action="store_true", help="for programs")
+    listing.add_argument("--json", action="store_true", help="print JSON, for programs")
 
     status = commands.add_parser("status", help="show what the running servers are doing")
-    status.add_argument("--json", action="store_true", help="for programs")
+    status.add_argument("--json", action="store_true", help="print JSON, for programs")
     status.add_argument("--pid", metavar="N", type=int, help="only this server")
 
-    status.add_argument("--watch", action="store_true", help="go on showing it, with rates, until Ctrl+C")
+    status.add_argument("--watch", action="store_true", help="keep showing it, with rates, until Ctrl+C")
 
     monitor = commands.add_parser(
-        "monitor", help="show what passes the ports of the running server, until Ctrl+C"
+        "monitor", help="show the traffic of the running server's ports until Ctrl+C"
     )
     command.add_arguments(monitor)
-    monitor.add_argument("--pid", metavar="N", type=int, help="this server, where several are running")
+    monitor.add_argument("--pid", metavar="N", type=int, help="the server to ask, if several are running")
 
-    stop = commands.add_parser("stop", help="end the running server and wait until it is gone")
-    stop.add_argument("--pid", metavar="N", type=int, help="this server, where several are running")
+    stop = commands.add_parser("stop", help="stop the running server, and wait until it has ended")
+    stop.add_argument("--pid", metavar="N", type=int, help="the server to ask, if several are running")
 
     diagnosis = commands.add_parser(
-        "diagnose", help="look at each step from the COM port to the client, and say what to do"
+        "diagnose", help="check each step from the COM port to the client, and say what to do"
     )
     diagnosis.add_argument(
         "port", metavar="PORT", nargs="?", help="COM port or TCP port; all ports without it"
     )
     diagnosis.add_argument(
-        "--config", metavar="FILE", type=Path, help="this configuration, instead of the installed server's"
+        "--config", metavar="FILE", type=Path, help="use this configuration instead of the installed server's"
     )
-    diagnosis.add_argument("--json", action="store_true", help="for programs")
-    diagnosis.add_argument("--pid", metavar="N", type=int, help="ask this server, where several are running")
+    diagnosis.add_argument("--json", action="store_true", help="print JSON, for programs")
+    diagnosis.add_argument(
+        "--pid", metavar="N", type=int, help="ask the server to ask, if several are running"
+    )
 
     identity = commands.add_parser(
         "identity", help="show the fingerprint by which modules know this host (TLS)"
     )
     change = identity.add_mutually_exclusive_group()
     change.add_argument("--renew", action="store_true", help="prepare a new identity, and show both")
-    change.add_argument("--activate", action="store_true", help="use the new identity from now on")
-    identity.add_argument("--json", action="store_true", help="for programs")
+    change.add_argument("--activate", action="store_true", help="use the prepared identity from now on")
+    identity.add_argument("--json", action="store_true", help="print JSON, for programs")
     _add_server_choice(identity)
 
     trust = commands.add_parser(
-        "trust", help="let a module be a client (TLS); without FINGERPRINT: list them"
+        "trust", help="trust a module as a client (TLS); without FINGERPRINT, list the trusted ones"
     )
     trust.add_argument(
         "fingerprint", metavar="FINGERPRINT", nargs="?", help="sha256:... as the module reports it"
@@ -134,13 +136,15 @@ def make_parser() -> argparse.ArgumentParser:
     trust.add_argument("--remove", action="store_true", help="stop trusting it, and end its connections")
     _add_server_choice(trust)
 
-    pair = commands.add_parser("pair", help="let the next new module be a client (TLS), and say which it was")
-    pair.add_argument("--pid", metavar="N", type=int, help="this server, where several are running")
+    pair = commands.add_parser(
+        "pair", help="trust the next new module that connects (TLS), and print which one it was"
+    )
+    pair.add_argument("--pid", metavar="N", type=int, help="the server to ask, if several are running")
     return parser
 
 
 def _add_server_choice(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pid", metavar="N", type=int, help="this server, where several are running")
+    parser.add_argument("--pid", metavar="N", type=int, help="the server to ask, if several are running")
     parser.add_argument(
         "--config", metavar="FILE", type=Path, help="the configuration file, while no server is running"
     )
@@ -160,7 +164,7 @@ def _add_server_flags(parser: argparse.ArgumentParser) -> None:
         "--rts", action=argparse.BooleanOptionalAction, help="RTS while the port is open (default on)"
     )
     line.add_argument(
-        "--rs485", action=argparse.BooleanOptionalAction, help="RTS drives an RS-485 transmitter"
+        "--rs485", action=argparse.BooleanOptionalAction, help="let RTS drive an RS-485 transmitter"
     )
     serving = parser.add_argument_group("serving")
     serving.add_argument(
@@ -195,7 +199,7 @@ def _add_server_flags(parser: argparse.ArgumentParser) -> None:
         "--verbose",
         action="count",
         default=0,
-        help="a line for each message that passes; -vv: its bytes, too",
+        help="log a line for each message that passes; with -vv, its bytes too",
     )
     messages.add_argument(
         "--log-file",

@@ -31,16 +31,16 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands for a running module")
     of_a_module = argparse.ArgumentParser(add_help=False)
     of_a_module.add_argument(
-        "--pid", metavar="N", type=int, help="the process, where several modules are running"
+        "--pid", metavar="N", type=int, help="the process to ask, if several modules are running"
     )
 
     status = commands.add_parser("status", parents=[of_a_module], help="show what the ports are doing")
     as_what = status.add_mutually_exclusive_group()
-    as_what.add_argument("--json", action="store_true", help="for programs: the reported properties")
-    as_what.add_argument("--watch", action="store_true", help="go on showing it, with rates, until Ctrl+C")
+    as_what.add_argument("--json", action="store_true", help="print the reported properties as JSON")
+    as_what.add_argument("--watch", action="store_true", help="keep showing it, with rates, until Ctrl+C")
 
     monitor = commands.add_parser(
-        "monitor", parents=[of_a_module], help="show what passes the ports, until Ctrl+C"
+        "monitor", parents=[of_a_module], help="show the traffic of the ports until Ctrl+C"
     )
     command.add_arguments(monitor)
 
@@ -70,7 +70,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     diagnosis = commands.add_parser(
         "diagnose",
         parents=[of_a_module],
-        help="look at each step from the application to the device, and say what to do (needs no running module)",
+        help="check each step from the application to the device, and say what to do (needs no running module)",
     )
     diagnosis.add_argument("port", metavar="PORT", nargs="?", help="name of the port; all ports without it")
     diagnosis.add_argument(
@@ -80,7 +80,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="try these desired properties with connections of its own, instead of asking the running module",
     )
-    diagnosis.add_argument("--json", action="store_true", help="for programs")
+    diagnosis.add_argument("--json", action="store_true", help="print JSON, for programs")
 
     schema = commands.add_parser(
         "schema", help="print the JSON Schema of the desired or reported properties or of the direct methods"
