@@ -169,7 +169,7 @@ def _wait_for_lines(call: Call) -> Answer:
 def _set_soft_carrier(call: Call) -> Answer:
     settings = call.terminal.settings
     cflag = settings.cflag & ~numbers.CLOCAL | (numbers.CLOCAL if any(call.data) else 0)
-    call.terminal.set_settings(settings._replace(cflag=cflag))
+    call.terminal.take_settings(settings._replace(cflag=cflag))
     return b""
 
 

@@ -36,7 +36,7 @@ class Kind(IntEnum):
     """`OPENED`: whether an application has the port open, and the bytes that applications have read or discarded, in
     all."""
     LINE = 4
-    """`Line.pack`: what the application set."""
+    """`Line.pack`: what the application set; told each time that one sets something, and not before."""
     OUTPUTS = 5
     """One byte: the lines that the application raised, `DTR` and `RTS`."""
     BREAK = 6

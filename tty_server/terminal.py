@@ -42,6 +42,7 @@ from tty_server.messages import (
 )
 from tty_server.modem_lines import OUTPUTS, ModemLines
 from tty_server.output_queue import OutputQueue
+from tty_server.purges import Purges
 from tty_server.reads import Reads
 from tty_server.termios_settings import Settings
 from tty_server.writes import Writes
@@ -119,10 +120,11 @@ class Terminal:
         """Bytes that the relay may send, in all."""
         self._read = 0
         """Bytes that applications have read or discarded, in all."""
-        self._purges = self._purges_answered = 0
+        self._purges = Purges()
+        self.purged, self.drained = self._purges.answered, self._drains.confirmed
+        """For the relay's answers."""
         self._break = False
         relay.tell(Kind.GRANT, TOTAL.pack(self._granted))
-        relay.tell(Kind.LINE, self.settings.wanted_line.pack())
 
     # Open and close.
 
@@ -245,10 +247,6 @@ class Terminal:
         if not self.output.size and not self._writes:
             self._drains.all_sent()
 
-    def drained(self, number: int) -> None:
-        """Go on: the relay has answered a drain, and with it all earlier ones."""
-        self._drains.confirmed(number)
-
     # Poll.
 
     def poll(self, unique: int, handle: Handle, kernel_handle: int, flags: int, events: int) -> None:
@@ -283,7 +281,7 @@ class Terminal:
         if self._come > self._granted:
             raise MessageError(f"{self._come - self._granted} bytes more than it may")
         self.lines.received += len(data)
-        if not self.users or self._purges != self._purges_answered:
+        if not self.users or self._purges.waiting:
             if self.users:
                 self._read += len(data)
             self.grant()
@@ -326,15 +324,19 @@ class Terminal:
     def force(self, line: Line) -> None:
         """Let these settings be in force, whatever applications set."""
         self.forced = line
-        self.set_settings(self.settings)
-
-    def purged(self, number: int) -> None:
-        """Take the device's bytes again if this was the last purge: those that were on their way have come."""
-        self._purges_answered = number
+        self.take_settings(self.settings)
 
     # What ioctls share.
 
     def set_settings(self, settings: Settings) -> None:
+        """Let the settings be in force that an application sets, and tell the line, also if it was the same before.
+
+        So the relay knows whether the real port is to have what stands here, or whether nobody has asked for it.
+        """
+        self.take_settings(settings)
+        self.relay.tell(Kind.LINE, self.settings.wanted_line.pack())
+
+    def take_settings(self, settings: Settings) -> None:
         """Let other settings be in force."""
         before, self.settings = self.settings, settings.forced(self.forced)
         if (before.iflag, before.lflag, before.characters) != (
@@ -345,8 +347,6 @@ class Terminal:
             self.received.configure(self.settings)
             self._reads.serve()
         self.output.configure(self.settings.oflag)
-        if before.wanted_line != self.settings.wanted_line:
-            self.relay.tell(Kind.LINE, self.settings.wanted_line.pack())
         if self.users and bool(before.output_speed) is not bool(self.settings.output_speed):
             self.set_outputs(OUTPUTS if self.settings.output_speed else 0)  # B0 means "hang up"
 
@@ -360,11 +360,11 @@ class Terminal:
         if what & RECEIVED:
             self._read += self.received.size
             self.received.clear()
-            self._purges = self._purges % 0xFFFFFFFF + 1
+            self._purges.begin(self.now())
             self.grant()
         if what & TRANSMITTED:
             self.output.clear()
-        self.relay.tell(Kind.PURGE, PURGE.pack(what, self._purges))
+        self.relay.tell(Kind.PURGE, PURGE.pack(what, self._purges.number))
         if what & TRANSMITTED:
             self.progress()
 
@@ -410,7 +410,8 @@ class Terminal:
     def deadline(self) -> float | None:
         """When `time_passed` is due."""
         due = self._reads.deadline
-        for other in (self._drains.deadline, self.breaking and self.breaking[1], self._closing):
+        breaking = self.breaking and self.breaking[1]
+        for other in (self._drains.deadline, self._purges.deadline, self._closing, breaking):
             if other is not None and (due is None or other < due):
                 due = other
         return due
@@ -420,6 +421,7 @@ class Terminal:
         now = self.now()
         self._reads.time_passed(now)
         self._drains.time_passed(now)
+        self._purges.time_passed(now)
         if self.breaking is not None and self.breaking[1] <= now:
             unique = self.breaking[0]
             self._end_break()

@@ -25,6 +25,7 @@ from serial_relay.process.monitoring import Monitoring
 from serial_relay.process.service import Service
 from serial_relay.process.settings import Settings, SettingsError, read_settings
 from serial_relay.twin.twin import Twin
+from serial_relay.virtual_port.device_server import DeviceServer
 from serial_relay.virtual_port.links import LinkDirectory, LinkError
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ async def _serve(settings: Settings, desired: Path | None, reported: Path | None
         cleanup.callback(link_watches.close)
         links.watch(link_watches)
         twin = _twin(watches, desired, reported)
-        service = Service(twin, settings, links, watches)
+        service = Service(twin, settings, links, watches, DeviceServer())
         if settings.metrics_port:
             cleanup.callback(
                 metrics.serve(

@@ -32,6 +32,16 @@ class WhileDisconnected(StrEnum):
     HOLD = "hold"
 
 
+class Kind(StrEnum):
+    """What applications open."""
+
+    AUTO = "auto"
+    """A character device where there can be one and the protocol carries what it can do; else a pty."""
+    PTY = "pty"
+    TTY = "tty"
+    """A character device, or an error."""
+
+
 class TlsVerify(StrEnum):
     """How the host is recognised."""
 
@@ -52,7 +62,7 @@ FlowControl = Literal["none", "rtsCts", "xonXoff", "dtrDsr"]
 
 @dataclass(frozen=True, slots=True)
 class LineSettings:
-    """The line settings that are pushed to the real port; None follows the application where a pty can carry it."""
+    """The line settings that are pushed to the real port; None follows the application, as far as its port carries it."""
 
     baud_rate: int | None = None
     """Bits per second, 1-4294967295 (RFC 2217 has 32 bits for it)."""
@@ -63,7 +73,7 @@ class LineSettings:
     flow_control: FlowControl | None = None
     dtr: bool | None = None
     rts: bool | None = None
-    """The modem lines after each connect; None raises them, as a UART does when it is opened."""
+    """The modem lines; None follows the application at a tty, and raises them after each connect at a pty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,7 @@ class PortConfig:
     link: str
     """Link name below the link directory, without `/dev/`."""
     protocol: Protocol = Protocol.RAW
+    kind: Kind = Kind.AUTO
     line: LineSettings = LineSettings()
     uid: int = 0
     gid: int = 10

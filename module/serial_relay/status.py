@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from typing import Literal
 
 
 class State(StrEnum):
@@ -25,6 +26,10 @@ class State(StrEnum):
     DISABLED = "disabled"
     INVALID = "invalid"
     """The entry is faulty and no earlier good configuration is known."""
+
+
+VirtualPortKind = Literal["pty", "tty"]
+"""What applications open: a pty, or a character device."""
 
 
 class ErrorCode(StrEnum):
@@ -106,6 +111,16 @@ class ModemState:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class LineErrors:
+    """Errors on the device's line since the last such report, as the host notified them (RFC 2217)."""
+
+    framing: int = 0
+    overrun: int = 0
+    parity: int = 0
+    breaks: int = 0
+
+
 @dataclass(slots=True)
 class Discarded:
     """Bytes that were not delivered, by reason."""
@@ -135,6 +150,10 @@ class PortStatus:
     """Unix seconds of the last change of `state`."""
     link: str
     """Absolute path of the link that applications open."""
+    kind: VirtualPortKind | None = None
+    """What the link leads to; None while there is nothing."""
+    kind_reason: str | None = None
+    """Why that is a pty although a tty would be better, and what to change; None if there is nothing to say."""
     remote_address: str | None = None
     """`address:port` of the connected host, `[address]:port` for IPv6; None while not connected."""
     application_open: bool = False

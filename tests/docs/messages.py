@@ -14,17 +14,17 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 SOURCES = {
-    "module": (ROOT / "module/serial_relay",),
+    "module": (ROOT / "module/serial_relay", ROOT / "tty_server"),
     "host": (ROOT / "host/serial_host",),
 }
 
 _ERRORS = {
     "RemoteError", "LinkError", "ConfigFault", "NotSupportedError", "SettingsError", "NotRunningError", "ComPortError",
     "ConfigError", "NoSuchInterfaceError", "DriverHangsError", "UnreadableError", "IdentityError", "TlsTableError",
-    "SecuringError",
+    "SecuringError", "TtyError", "DeviceError", "NumberTakenError", "Choice",
 }  # fmt: skip
 _LOGGED = {"warning", "error", "critical"}
-_SAID = {"abort", "refuse", "_turn_away", "_not_an_access_server"}
+_SAID = {"abort", "refuse", "_turn_away", "_not_an_access_server", "_lose"}
 """Methods whose argument is the reason that somebody is told."""
 
 _PARTS = {"what", "reason", "silence", "message", "problem"}

@@ -40,6 +40,8 @@ def everything(name: str) -> PortStatus:
         State.CONNECTED,
         MOMENT,
         f"/dev/{name}",
+        kind="tty",
+        kind_reason="k" * 1000,
         remote_address="[2001:db8:1234:5678:9abc:def0:1234:5678]:65535",
         application_open=True,
         connects=10**15,

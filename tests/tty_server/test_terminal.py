@@ -15,6 +15,7 @@ from tty_server.drains import LONGEST_DRAIN
 from tty_server.fuse_requests import OPEN_OUT, POLL_OUT, POLL_SCHEDULE_NOTIFY, WRITE_OUT
 from tty_server.ioctls import INTEGERS, TABLE, Call
 from tty_server.messages import CTS, DTR, NUMBER, RTS, Kind, Line
+from tty_server.purges import LONGEST_PURGE
 from tty_server.terminal import Terminal
 
 _HEADER = struct.Struct("<QII")
@@ -321,8 +322,32 @@ def test_lines_are_read_as_lines_in_canonical_mode(port: Port) -> None:
 def test_settings_that_the_twin_demands_win_and_are_read_back(port: Port) -> None:
     port.open()
     port.terminal.force(Line(baud_rate=19200))
-    assert Line.unpack(port.told(Kind.LINE)[-1]).baud_rate == 19200
+    assert port.told(Kind.LINE) == [], "no application has set anything"
+    cflag = termios.B9600 | termios.CS7 | termios.CREAD
+    port.ioctl(numbers.TCSETS, data=struct.pack("<4I20s", 0, 0, cflag, 0, bytes(20)))
+    assert Line.unpack(port.told(Kind.LINE)[-1]) == Line(19200, 7, "none", 1, "none")
     assert port.terminal.settings.output_speed == 19200
+
+
+def test_a_line_is_told_each_time_that_an_application_sets_it(port: Port) -> None:
+    port.open()
+    assert port.told(Kind.LINE) == []
+    same = port.answer(port.ioctl(numbers.TCGETS))
+    assert isinstance(same, bytes)
+    for _ in range(2):
+        port.ioctl(numbers.TCSETS, data=same)
+    assert port.told(Kind.LINE) == [Line(9600, 8, "none", 1, "none").pack()] * 2
+
+
+def test_a_purge_without_an_answer_does_not_last_for_ever(port: Port) -> None:
+    handle = port.open()
+    port.ioctl(numbers.TCFLSH, 0)
+    port.pass_time(LONGEST_PURGE - 1)
+    port.terminal.device_data(b"on its way")
+    port.pass_time(1.5)
+    port.terminal.device_data(b"fresh")
+    assert port.answer(port.read(handle)) == b"fresh"
+    assert port.terminal.deadline is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,18 @@ from serial_relay.plumbing.text import escaped
 
 _LONGEST = 500
 
-_COLUMNS = ("PORT", "STATE", "HOST", "LINE", "OPEN", "TO DEVICE", "FROM DEVICE", "DISCARDED", "CONNECTS")
+_COLUMNS = (
+    "PORT",
+    "STATE",
+    "KIND",
+    "HOST",
+    "LINE",
+    "OPEN",
+    "TO DEVICE",
+    "FROM DEVICE",
+    "DISCARDED",
+    "CONNECTS",
+)
 
 
 def table(section: Mapping[str, Any]) -> str:
@@ -30,6 +41,7 @@ def _row(name: str, port: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         name,
         port["state"],
+        port.get("kind", "-"),
         port.get("remoteAddress", "-"),
         line_text(port.get("line")),
         "yes" if port.get("applicationOpen") else "no",
@@ -60,3 +72,8 @@ def _findings(section: Mapping[str, Any], ports: Mapping[str, Mapping[str, Any]]
             yield f"{name}: {fault['path']} must be {fault['expected']}"
         if (error := port.get("lastError")) is not None and port["state"] != "connected":
             yield f"{name}: {error['at']} {error['message']}"
+    reasons: dict[str, list[str]] = {}
+    for name, port in ports.items():
+        if (reason := port.get("kindReason")) is not None:
+            reasons.setdefault(reason, []).append(name)
+    yield from (f"no tty for {', '.join(names)}: {reason}" for reason, names in reasons.items())

@@ -33,7 +33,7 @@ from serial_relay.remote.connect import Address, connect_to_one
 from serial_relay.remote.connection import RemoteError, explain
 from serial_relay.remote.raw import TELNET_NEGOTIATION
 from serial_relay.remote.rfc2217_remote import Rfc2217Remote
-from serial_relay.status import ErrorCode
+from serial_relay.status import ErrorCode, LineErrors
 from serial_tls.errors import IdentityError, TlsError
 
 if TYPE_CHECKING:  # without TLS its library takes no memory
@@ -205,6 +205,9 @@ class _Seen:
 
     def connection_full(self, *, full: bool) -> None:
         """Do nothing, because only requests are written here."""
+
+    def line_errors_notified(self, errors: LineErrors) -> None:
+        """They are not asked for here."""
 
     def com_port_changed(self) -> None:
         """Do nothing: the line is read at the end."""

@@ -8,6 +8,7 @@ a connection.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol as Interface
 
 from serial_monitor.records import FROM_DEVICE, TO_DEVICE
@@ -20,8 +21,8 @@ from serial_relay.port.held_bytes import HeldBytes
 from serial_relay.port.record import Record
 from serial_relay.remote.connection import Remote, RemoteError
 from serial_relay.remote.rfc2217_remote import Rfc2217Remote
-from serial_relay.status import NotSupportedError
-from serial_relay.virtual_port.termios_map import ApplicationLine, wanted_line
+from serial_relay.status import LineErrors, ModemState, NotSupportedError
+from serial_relay.virtual_port.termios_map import ApplicationLine, ModemOutputs, wanted_line
 from serial_relay.virtual_port.virtual_port import VirtualPort
 
 _NO_LINES_IN_RAW = "protocol `raw` carries bytes only; set `protocol` to `rfc2217` at both ends"
@@ -35,6 +36,9 @@ class BridgeEvents(Interface):
 
     def remote_lost(self, error: RemoteError) -> None:
         """The connection is over. This is called once."""
+
+    def virtual_port_lost(self, reason: str) -> None:
+        """The virtual port is gone and must be made again; said once."""
 
 
 class Bridge:
@@ -56,7 +60,7 @@ class Bridge:
         self._status = record.status
         self._alarm = alarm
         self._events = events
-        self.remote_lost = events.remote_lost
+        self.remote_lost, self.virtual_port_lost = events.remote_lost, events.virtual_port_lost
         self._port: VirtualPort | None = None
         self._remote: Remote | None = None
         """The connection, from the moment at which TCP is connected until its end."""
@@ -64,6 +68,12 @@ class Bridge:
         """The connection carries bytes: it is negotiated, and the device is there."""
         self._application_line: ApplicationLine | None = None
         """What an application set last; it outlives the application, as the settings of a UART do."""
+        self._outputs: ModemOutputs | None = None
+        """The modem lines that the application drives; None at a pty."""
+        self._break = False
+        """The application sends a break."""
+        self._drained: Callable[[], None] | None = None
+        """What tells an application that all that it wrote is at the host, while bytes wait for a connection."""
         self._gate = Gate(self._read_application, self._read_device)
         self.first_attempt = rules.Span(rules.FIRST_ATTEMPT)
         self.held = HeldBytes(rules.HOLD_SIZE)
@@ -73,14 +83,20 @@ class Bridge:
     def update(self, config: PortConfig) -> None:
         """Apply another configuration of the same port."""
         self._config = config
+        self._force_line()
 
     def add_port(self, port: VirtualPort) -> None:
         """Let this be the application's end."""
         self._port = port
+        if port.kind == "tty" and self._outputs is None:
+            self._outputs = ModemOutputs()
+        self._force_line()
+        self._read_application(self._gate.application_may_be_read)
 
     def remove_port(self) -> None:
         """Go on without an application's end, which the caller closes."""
-        self._port = None
+        self._port = self._outputs = self._drained = None
+        self._break = False
         self._gate = Gate(self._read_application, self._read_device)
         self._status.application_open = False
         self.first_attempt.end()
@@ -98,6 +114,9 @@ class Bridge:
         self.com_port_changed()
         for data in self.held.take():
             self.application_data(data)
+        if self._break:
+            self.application_set_break(on=True)
+        self._end_drain()
         self._gate.set(Reason.NO_CONNECTION, hold=False)
         self._read_device(self._gate.device_may_be_read)  # until now it was read so that it could negotiate
         self._end_first_attempt()
@@ -110,6 +129,7 @@ class Bridge:
         self._gate.set(OF_THE_CONNECTION, hold=False)
         if remote is not None:
             self._record.disconnected(remote.close())
+            self._show_inputs(None)
         self._end_first_attempt()
         if self._config.while_disconnected is WhileDisconnected.DISCARD:
             self._count_disconnected(self.held.discard())
@@ -223,6 +243,7 @@ class Bridge:
         self._count_disconnected(self.held.expire(now))
         if self.first_attempt.expire(now):
             self._end_first_attempt()
+        self._end_drain()
 
     def _end_first_attempt(self) -> None:
         self.first_attempt.end()
@@ -233,12 +254,53 @@ class Bridge:
     @property
     def wanted_line(self) -> LineSettings:
         """The settings that the real port should have: as configured, or else as the application set them."""
-        return wanted_line(self._config.line, self._application_line)
+        return wanted_line(self._config.line, self._application_line, self._outputs)
 
     def application_set_line(self, line: ApplicationLine) -> None:
         """See `VirtualPortEvents`."""
         self._application_line = line
         self.set_line()
+
+    def application_set_outputs(self, outputs: ModemOutputs) -> None:
+        """See `VirtualPortEvents`."""
+        self._outputs = outputs
+        self.set_line()
+
+    def application_set_break(self, *, on: bool) -> None:
+        """See `VirtualPortEvents`."""
+        self._break = on
+        if (com_port := self._com_port()) is not None and self._usable:
+            com_port.set_break(on=on)
+
+    def application_drains(self, drained: Callable[[], None]) -> None:
+        """See `VirtualPortEvents`."""
+        self._drained = drained
+        self._end_drain()
+
+    def _end_drain(self) -> None:
+        """Let the application go on as soon as no bytes wait for a connection and the host has those that were sent."""
+        if self._drained is None or self.held.deadline is not None or self.first_attempt.running:
+            return
+        drained, self._drained = self._drained, None
+        if self._usable and self._remote is not None:
+            self._remote.when_at_host(drained)
+        else:
+            drained()
+
+    def _force_line(self) -> None:
+        """Let the application read back what the configuration sets, whatever it sets itself."""
+        if self._port is not None:
+            carried = self._config.protocol is Protocol.RFC2217
+            self._port.force_line(self._config.line if carried else LineSettings())
+
+    def _show_inputs(self, modem: ModemState | None) -> None:
+        if self._port is not None:
+            self._port.set_inputs(modem)
+
+    def line_errors_notified(self, errors: LineErrors) -> None:
+        """See `ComPortEvents`."""
+        if self._port is not None:
+            self._port.count_errors(errors)
 
     def set_line(self) -> None:
         """Apply the wanted line to the real port."""
@@ -255,6 +317,7 @@ class Bridge:
         if self._usable and (com_port := self._com_port()) is not None:
             if self._tap.watched is not None:
                 self._tell_changes(com_port)
+            self._show_inputs(com_port.modem)
             self._status.line, self._status.modem = com_port.line, com_port.modem
             self._record.on_change()
 

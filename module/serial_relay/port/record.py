@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from serial_monitor.taps import Tap
 from serial_relay.remote.connection import Losses, RemoteError
-from serial_relay.status import PortError, PortStatus, State
+from serial_relay.status import ErrorCode, PortError, PortStatus, State, VirtualPortKind
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,24 @@ class Record:
         if is_new or (overwritten and self.status.state is State.CONNECTED):
             self.status.last_error = PortError(error.code, text, time.time())
             self.on_change()
+
+    def made(self, kind: VirtualPortKind | None, reason: str | None = None) -> None:
+        """Record which kind of virtual port there is, None while there is none; `reason` says why it is no better one."""
+        if (self.status.kind, self.status.kind_reason) == (kind, reason):
+            return
+        if reason is not None and reason != self.status.kind_reason:
+            log.info("port %s: a %s: %s", self._name, kind, reason)
+        self.status.kind, self.status.kind_reason = kind, reason
+        self.on_change()
+
+    def port_lost(self, reason: str) -> None:
+        """Record that the virtual port is gone, which is made again."""
+        what = f"{reason}; the port is made again, and applications that had it open must open it again"
+        log.warning("port %s: %s", self._name, what)
+        self._tap.event("error", what)
+        self.status.last_error = PortError(ErrorCode.LINK, what, time.time())
+        self.set_state(State.CONNECTING)
+        self.on_change()
 
     def link_placed(self, link: str) -> None:
         """Record that the port has this link."""

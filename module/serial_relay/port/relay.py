@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 from serial_monitor.taps import Tap
 from serial_relay.config import Connect, PortConfig, Protocol, TlsSettings
 from serial_relay.identity.identities import Identities
-from serial_relay.plumbing.inotify import Inotify
 from serial_relay.port.alarm import Alarm, Rule
 from serial_relay.port.bridge import Bridge
 from serial_relay.port.capture import Capture
 from serial_relay.port.hosts import Hosts
-from serial_relay.port.placed_port import PlacedPort
+from serial_relay.port.placed_port import Maker, PlacedPort
 from serial_relay.port.record import Record
 from serial_relay.port.rules import LINGER, Retry, Span
 from serial_relay.remote.connect import connect
@@ -27,7 +26,8 @@ from serial_relay.remote.connection import RemoteError
 from serial_relay.remote.raw import RawRemote
 from serial_relay.remote.rfc2217_remote import Rfc2217Remote
 from serial_relay.status import ErrorCode, State
-from serial_relay.virtual_port.links import LinkDirectory, LinkError
+from serial_relay.virtual_port.links import LinkError
+from serial_relay.virtual_port.tty_port import TtyError
 from serial_tls.errors import IdentityError
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ class Relay:
     def __init__(
         self,
         config: PortConfig,
-        links: LinkDirectory,
-        watches: Inotify,
+        maker: Maker,
         hosts: Hosts,
         identities: Identities,
         on_change: Callable[[], None],
@@ -50,11 +49,10 @@ class Relay:
         """Call `on_change` when something in `status` is worth reporting; `tap` shows what passes."""
         self._config = config
         self._identities = identities
-        self._links = links
-        self._watches = watches
+        self._maker = maker
         self._hosts = hosts
         self._loop = asyncio.get_running_loop()
-        self._record = Record(tap, str(links.path(config.link)), on_change)
+        self._record = Record(tap, str(maker.links.path(config.link)), on_change)
         self.status = self._record.status
         self._linger = Span(LINGER)
         self._link_retry = Retry.of_links()
@@ -65,6 +63,10 @@ class Relay:
         self.capture = Capture(tap, config.capture_seconds)
         self.com_port = self._bridge.com_port
         self._placed: PlacedPort | None = None
+        self._choose_again = False
+        """The configuration may ask for another kind of port, or the system may have become able to have one."""
+        self._port_lost = False
+        """The virtual port is gone and must be made anew."""
         self._lost: asyncio.Future[RemoteError | None] | None = None
         """Done when the connection is over: with the reason, or with None when it is no longer wanted."""
         self._trusted_peer: str | None = None
@@ -79,10 +81,20 @@ class Relay:
 
     async def run(self) -> None:
         """Run until cancelled; no failure of link, network, host or device ends it."""
+        while True:
+            await self._serve_one_virtual_port()
+
+    async def _serve_one_virtual_port(self) -> None:
+        """Serve applications by one virtual port, until it is cancelled, lost, or to be one of the other kind."""
+        self._choose_again = self._port_lost = False
         self._placed = placed = await self._make_port()
         self._bridge.add_port(placed.port)
+        self._record.made(placed.choice.kind, placed.choice.reason)
+        placed.update(self._config)
         try:
-            while True:
+            while not self._port_lost:
+                if self._choose_again and await self._is_to_be_another(placed):
+                    break
                 self._connecting = self._loop.create_task(self._keep_connected(placed, self._config))
                 try:
                     await asyncio.wait({self._connecting})
@@ -98,6 +110,16 @@ class Relay:
             self._linger.end()
             self._alarm.stop()
 
+    async def _is_to_be_another(self, placed: PlacedPort) -> bool:
+        """Return whether a port of the other kind is to take this one's place."""
+        self._choose_again = False
+        choice = await self._maker.choose(self._config)
+        if choice.kind != placed.choice.kind:
+            return True
+        placed.choice = choice
+        self._record.made(*choice)
+        return False
+
     def update(self, config: PortConfig) -> None:
         """Apply another configuration of the same port; an application keeps its descriptor whatever changes."""
         previous, self._config = self._config, config
@@ -108,7 +130,10 @@ class Relay:
             if config.link != previous.link:
                 self._link_retry = Retry.of_links()
                 self._try_link(self._placed)
-        if _endpoint(config) != _endpoint(previous) and not self._is_still_trusted(previous, config):
+        if (config.kind, config.protocol) != (previous.kind, previous.protocol):
+            self._choose_again = True
+            self.restart()
+        elif _endpoint(config) != _endpoint(previous) and not self._is_still_trusted(previous, config):
             self.restart()
         else:
             self._bridge.set_line()
@@ -117,6 +142,8 @@ class Relay:
 
     def restart(self) -> None:
         """Make the connection again at once; the virtual port stays, and so does an application's descriptor."""
+        if not self.status.application_open:
+            self._choose_again = True
         if self._connecting is not None:
             self._connecting.cancel()
 
@@ -134,12 +161,13 @@ class Relay:
         self._retry = Retry.of_links()
         while True:
             try:
-                return PlacedPort(
-                    self._loop, self._watches, self._links, self._config, self._bridge, self.link_removed
-                )
+                return await self._maker.make(self._config, self._bridge, self.link_removed)
             except OSError as error:
                 what = f"cannot make a pty: {error.strerror or error}"
-                await self._retry_after(RemoteError(ErrorCode.LINK, what))
+            except TtyError as error:
+                what = f"cannot make a tty: {error}"
+            self._record.made(None)
+            await self._retry_after(RemoteError(ErrorCode.LINK, what))
 
     async def _keep_connected(self, placed: PlacedPort, config: PortConfig) -> None:
         """Connect, relay until the connection is lost, wait a little, and again."""
@@ -189,7 +217,15 @@ class Relay:
             self._bridge.add_remote(RawRemote(self._loop, connection, address, self._bridge, seen, secured))
         else:
             line = self._bridge.wanted_line
-            remote = Rfc2217Remote(self._loop, connection, address, line, self._bridge, secured)
+            remote = Rfc2217Remote(
+                self._loop,
+                connection,
+                address,
+                line,
+                self._bridge,
+                secured,
+                counts_errors=self.status.kind == "tty",
+            )
             self._bridge.add_remote(remote)
             either: set[asyncio.Future[Any]] = {remote.ready, lost}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -216,7 +252,7 @@ class Relay:
             placed.place_link()
         except LinkError as error:
             return RemoteError(ErrorCode.LINK, str(error))
-        self._record.link_placed(str(self._links.path(self._config.link)))
+        self._record.link_placed(str(self._maker.links.path(self._config.link)))
         return None
 
     def _try_link(self, placed: PlacedPort) -> None:
@@ -235,6 +271,13 @@ class Relay:
         """See `BridgeEvents`."""
         if self._lost is not None and not self._lost.done():
             self._lost.set_result(error)
+
+    def virtual_port_lost(self, reason: str) -> None:
+        """See `BridgeEvents`."""
+        self._record.port_lost(reason)
+        self._port_lost = True
+        if self._connecting is not None:
+            self._connecting.cancel()
 
     def _host_reached(self) -> None:
         self._retry.as_alone()

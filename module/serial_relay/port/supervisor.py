@@ -17,8 +17,10 @@ from serial_relay.config import PortConfig
 from serial_relay.identity.identities import Identities
 from serial_relay.plumbing.inotify import Inotify
 from serial_relay.port.hosts import Hosts
+from serial_relay.port.placed_port import Maker
 from serial_relay.port.relay import Relay
 from serial_relay.status import ConfigFault, PortStatus, State
+from serial_relay.virtual_port.device_server import DeviceServer
 from serial_relay.virtual_port.links import LinkDirectory
 
 log = logging.getLogger(__name__)
@@ -46,11 +48,16 @@ class Supervisor:
         watches: Inotify,
         on_change: Callable[[str], None],
         identities: Identities | None = None,
+        devices: DeviceServer | None = None,
     ) -> None:
-        """Call `on_change` with a port's name when something in its status is worth reporting."""
+        """Call `on_change` with a port's name when something in its status is worth reporting.
+
+        Without `devices` all ports are ptys.
+        """
         self._identities = identities or Identities()
         self._links = links
-        self._watches = watches
+        self._devices = devices
+        self._maker = Maker(links, watches, devices)
         self._on_change = on_change
         self._hosts = Hosts()
         self._ports: dict[str, _Port] = {}
@@ -88,6 +95,8 @@ class Supervisor:
         """Stop all ports: connections are closed, links removed."""
         await self._stop(list(self._ports))
         await self._identities.stop()
+        if self._devices is not None:
+            await self._devices.stop()
 
     def restart(self, name: str) -> None:
         """Make the connection of a port again; applications keep their descriptors.
@@ -136,7 +145,7 @@ class Supervisor:
                 port.relay.update(config)
             return
         on_change, tap = (lambda: self._on_change(name)), self.taps.tap(name)
-        relay = Relay(config, self._links, self._watches, self._hosts, self._identities, on_change, tap)
+        relay = Relay(config, self._maker, self._hosts, self._identities, on_change, tap)
         task = asyncio.get_running_loop().create_task(self._keep_running(name, relay), name=f"port {name}")
         self._ports[name] = _Port(relay.status, relay, task)
 

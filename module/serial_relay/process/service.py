@@ -30,6 +30,7 @@ from serial_relay.twin.methods import Methods
 from serial_relay.twin.reported import ModuleFacts, render
 from serial_relay.twin.reporter import Reporter
 from serial_relay.twin.twin import ConfigSource, Document, Twin, TwinUnavailableError
+from serial_relay.virtual_port.device_server import DeviceServer
 from serial_relay.virtual_port.links import LinkDirectory
 
 log = logging.getLogger(__name__)
@@ -38,14 +39,22 @@ log = logging.getLogger(__name__)
 class Service:
     """Runs the ports that a twin asks for, until cancelled."""
 
-    def __init__(self, twin: Twin, settings: Settings, links: LinkDirectory, watches: Inotify) -> None:
+    def __init__(
+        self,
+        twin: Twin,
+        settings: Settings,
+        links: LinkDirectory,
+        watches: Inotify,
+        devices: DeviceServer | None = None,
+    ) -> None:
+        """Without `devices` all ports are ptys."""
         self._twin = twin
         self._default_gid = settings.serial_gid
         self._last_good = LastGood(settings.state_dir)
         self._ports: Mapping[str, PortConfig] = {}
         """The configurations that run; a faulty entry falls back on them."""
         self._identities = Identities(settings.state_dir, os.environ, self._identity_changed)
-        self._supervisor = Supervisor(links, watches, self._port_changed, self._identities)
+        self._supervisor = Supervisor(links, watches, self._port_changed, self._identities, devices)
         self._reporter = Reporter(ModuleFacts(version=__version__, started_at=time.time()))
         self._links = links
         self._methods = Methods(

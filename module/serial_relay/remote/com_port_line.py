@@ -9,6 +9,7 @@ from typing import Literal
 from rfc2217 import (
     ComPortCommand,
     Control,
+    LineState,
     Parity,
     SetBaudRate,
     SetControl,
@@ -18,7 +19,7 @@ from rfc2217 import (
     StopSize,
 )
 from serial_relay.config import LineSettings
-from serial_relay.status import ActualLine
+from serial_relay.status import ActualLine, LineErrors
 
 _PARITY = {
     "none": Parity.NONE,
@@ -40,11 +41,19 @@ _STOP_BITS_NAMES = {value: bits for bits, value in _STOP_BITS.items()}
 _FLOW_CONTROL_NAMES = {controls[0]: name for name, controls in _FLOW_CONTROL.items()}
 
 
+COUNTED_ERRORS = (
+    LineState.OVERRUN_ERROR | LineState.PARITY_ERROR | LineState.FRAMING_ERROR | LineState.BREAK_DETECT
+)
+"""What an application can count on its port (TIOCGICOUNT)."""
+
 _ON_AND_OFF = {
     "break": (Control.BREAK_ON, Control.BREAK_OFF),
     "dtr": (Control.DTR_ON, Control.DTR_OFF),
     "rts": (Control.RTS_ON, Control.RTS_OFF),
 }
+MODEM_SUBJECTS = frozenset(SetControl(_ON_AND_OFF[line][0]).subject for line in ("dtr", "rts"))
+"""Of the requests that raise or drop a modem line."""
+
 _DRIVEN_BY_FLOW_CONTROL = {"rtsCts": "rts", "dtrDsr": "dtr"}
 """The modem line that the real port's driver raises and drops by itself with each flow control."""
 
@@ -106,6 +115,16 @@ def with_answer(line: ActualLine, answer: ComPortCommand) -> ActualLine:
         case SetControl(control) if control.request is Control.REQUEST_FLOW:
             return replace(line, flow_control=_FLOW_CONTROL_NAMES.get(control))
     return line
+
+
+def line_errors(state: LineState) -> LineErrors:
+    """Return what a notification counts: one of each kind that it names."""
+    return LineErrors(
+        framing=int(LineState.FRAMING_ERROR in state),
+        overrun=int(LineState.OVERRUN_ERROR in state),
+        parity=int(LineState.PARITY_ERROR in state),
+        breaks=int(LineState.BREAK_DETECT in state),
+    )
 
 
 def in_words(command: ComPortCommand) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -71,6 +72,9 @@ class Remote(Protocol):
 
     def application_opened(self) -> None:
         """Deliver what is kept of the device's bytes: the application that is about to come must not get it."""
+
+    def when_at_host(self, then: Callable[[], None]) -> None:
+        """Call `then` when the host has all that was written, or when the connection is over."""
 
     def pause_reading(self) -> None:
         """Stop reading from the host, which TCP then holds back."""

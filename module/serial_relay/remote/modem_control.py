@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Literal
 
-from rfc2217 import ComPortCommand, Connection, Control, SetControl
+from rfc2217 import ComPortCommand, Connection, Control, SetBaudRate, SetControl
 from serial_relay.remote.com_port_line import in_words, modem_request
 from serial_relay.remote.requests import Requests
 from serial_relay.status import NotSupportedError
@@ -32,6 +32,8 @@ class ModemControl:
         self._address = address
         self._flush = flush
         self._breaking = False
+        """A break of `send_break` is being sent."""
+        self._application_breaks = False
 
     async def set_modem_lines(self, dtr: bool | None, rts: bool | None) -> None:  # noqa: FBT001 - line states
         """Set the modem lines, and return when the host has done it; None leaves a line as it is.
@@ -76,6 +78,38 @@ class ModemControl:
             await self._confirm(off, over, whatever=True)  # ser2net answers "on" to this, too
         finally:
             self._breaking = False
+
+    def set_break(self, *, on: bool) -> None:
+        """Begin or end the application's break, after what was written before."""
+        self._application_breaks = on
+        self.ask_in_turn(SetControl(Control.BREAK_ON if on else Control.BREAK_OFF))
+        self._flush()
+
+    def when_at_host(self, then: Callable[[], None]) -> None:
+        """See `Remote`.
+
+        The question is a request that changes nothing: the end of a break that is not sent. A host that carries out such
+        requests after what was written before, as serial_host does, has the bytes on the line by then.
+        """
+        if self._requests.ended:
+            then()
+            return
+        breaks = self._application_breaks or self._breaking
+        nothing = SetBaudRate() if breaks else SetControl(Control.BREAK_OFF)
+        self._requests.ask(nothing, lambda _answer: then())
+        self._flush()
+
+    def ask_in_turn(self, request: ComPortCommand) -> None:
+        """Ask for what must not be left out because a newer request follows: a short pulse of a line, a break.
+
+        With very many requests on their way it is left out all the same, so that their number stays bounded.
+        """
+        if not self._connection.agreed or self._requests.ended:
+            return
+        if self._requests.congested:
+            self._requests.ask(request)
+        else:
+            self._requests.ask_at_once(request)
 
     def _raise_if_silent(self) -> None:
         if self._connection.suspended:

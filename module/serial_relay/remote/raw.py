@@ -36,6 +36,9 @@ _FIRST_BYTES_WAIT = 0.05
 _FIRST_BYTES_LIMIT = 4096
 """Bytes that wait, at most: a server does not say more than this before it closes the connection."""
 
+_FIRST_LOOK, _LONGEST_LOOK = 0.002, 0.05
+"""Seconds between two looks whether the host has acknowledged all; nothing tells it."""
+
 _NO_TEXT = re.compile(rb"[^\x07-\x0d\x1b\x20-\x7e]")
 """A byte that does not occur in text for people: neither printable ASCII nor one that moves or colours text on a
 terminal."""
@@ -66,15 +69,42 @@ class RawRemote:
         self._first_bytes = b""
         self._text_expected = True
         """Whether a server's last words in text may still come."""
+        self._waits: list[Callable[[], None]] = []
+        """What is called when all that was written is acknowledged."""
+        self._acknowledged: asyncio.TimerHandle | None = None
+        """Runs until the next look whether that is so."""
         self._timer = loop.call_later(_FIRST_BYTES_EXPECTED, self._expect_no_text)
         self.address = address
         self.write = self._stream.write
         self.pause_reading = self._stream.pause_reading
         self.resume_reading = self._stream.resume_reading
 
+    def when_at_host(self, then: Callable[[], None]) -> None:
+        """See `Remote`: when the host's kernel has acknowledged all."""
+        if self._acknowledged is not None:
+            self._acknowledged.cancel()
+        self._waits.append(then)
+        self._look_whether_acknowledged(_FIRST_LOOK)
+
+    def _look_whether_acknowledged(self, again_after: float) -> None:
+        self._acknowledged = None
+        if not self._stream.unacknowledged:
+            self._end_waits()
+            return
+        later = min(2 * again_after, _LONGEST_LOOK)
+        self._acknowledged = self._loop.call_later(again_after, self._look_whether_acknowledged, later)
+
+    def _end_waits(self) -> None:
+        waits, self._waits = self._waits, []
+        for then in waits:
+            then()
+
     def close(self) -> Losses:
         """See `Remote`."""
         self._timer.cancel()
+        if self._acknowledged is not None:
+            self._acknowledged.cancel()
+        self._end_waits()
         losses = self._stream.close()
         return Losses(losses.to_device, losses.from_device + len(self._first_bytes))
 

@@ -29,6 +29,8 @@ from rfc2217 import (
     Event,
     FlowControlResume,
     FlowControlSuspend,
+    LineState,
+    NotifyLineState,
     NotifyModemState,
     PeerFailed,
     Purge,
@@ -37,6 +39,7 @@ from rfc2217 import (
     SetBaudRate,
     SetControl,
     SetDataSize,
+    SetLineStateMask,
     SetParity,
     SetStopSize,
     Signature,
@@ -48,8 +51,11 @@ from serial_relay.plumbing.text import escaped
 from serial_relay.remote import heartbeat
 from serial_relay.remote.com_port_line import (
     ASKING,
+    COUNTED_ERRORS,
+    MODEM_SUBJECTS,
     change_requests,
     in_words,
+    line_errors,
     opening_requests,
     with_answer,
 )
@@ -59,7 +65,7 @@ from serial_relay.remote.modem_control import ModemControl
 from serial_relay.remote.requests import Requests
 from serial_relay.remote.tcp_stream import TcpStream
 from serial_relay.remote.tls_stream import TlsStream
-from serial_relay.status import ActualLine, ErrorCode, ModemState
+from serial_relay.status import ActualLine, ErrorCode, LineErrors, ModemState
 
 if TYPE_CHECKING:  # a connection without TLS needs no OpenSSL
     from serial_relay.remote.secure import Secured
@@ -101,6 +107,9 @@ class ComPortEvents(RemoteEvents, Protocol):
     def com_port_changed(self) -> None:
         """`line` or `modem` has changed."""
 
+    def line_errors_notified(self, errors: LineErrors) -> None:
+        """The host has seen errors on the device's line."""
+
     def suspended_by_host(self, *, suspended: bool) -> None:
         """The host wants silence, and what is written is kept here; or it wants it no longer (FLOWCONTROL-SUSPEND)."""
 
@@ -125,8 +134,14 @@ class Rfc2217Remote:
         line: LineSettings,
         events: ComPortEvents,
         secured: Secured | None = None,
+        *,
+        counts_errors: bool = False,
     ) -> None:
-        """Begin to negotiate; `line` is what the real port is to have, None where it keeps what it has."""
+        """Begin to negotiate; `line` is what the real port is to have, None where it keeps what it has.
+
+        With `counts_errors` the host is asked to tell of errors on the device's line.
+        """
+        self._counts_errors = counts_errors
         self._loop = loop
         self._events = events
         self.address = address
@@ -164,9 +179,10 @@ class Rfc2217Remote:
             if secured is not None
             else TcpStream(loop, connection, address, self)
         )
-        modem_control = ModemControl(loop, self._codec, self._requests, address, self._flush)
-        self.set_modem_lines = modem_control.set_modem_lines
-        self.send_break = modem_control.send_break
+        control = ModemControl(loop, self._codec, self._requests, address, self._flush)
+        self.set_modem_lines, self.send_break = control.set_modem_lines, control.send_break
+        self.set_break, self.when_at_host = control.set_break, control.when_at_host
+        self._ask_in_turn = control.ask_in_turn
         self._timer = loop.call_later(_NEGOTIATION_TIMEOUT, self._negotiation_timed_out)
         self._stream.resume_reading()
         self._codec.start()
@@ -283,6 +299,8 @@ class Rfc2217Remote:
                 self._events.suspended_by_host(suspended=False)  # an agreement ends a suspension
                 for request in opening_requests(self._wanted):
                     self._wish(request)
+                if self._counts_errors:
+                    self._requests.ask(SetLineStateMask(COUNTED_ERRORS))
             case ComPortRefused():
                 self._end(self._not_an_access_server("refuses the com port option"))
             case ComPortCommand():
@@ -300,6 +318,8 @@ class Rfc2217Remote:
         match command:
             case NotifyModemState(rfc2217.ModemState() as state):
                 self._modem_notified(state)
+            case NotifyLineState(LineState() as state):
+                self._events.line_errors_notified(line_errors(state))
             case Signature(""):
                 self._codec.send(Signature(f"serial_relay/{__version__}"))
             case Signature():
@@ -331,7 +351,7 @@ class Rfc2217Remote:
         inbound = request.subject == (SetControl.CODE, Control.REQUEST_INBOUND_FLOW)
         if request not in ASKING and not inbound:
             self._wishes[request.subject] = request
-        self._requests.ask(request)
+        (self._ask_in_turn if request.subject in MODEM_SUBJECTS else self._requests.ask)(request)
 
     def _modem_notified(self, state: rfc2217.ModemState) -> None:
         modem = ModemState(

@@ -78,6 +78,11 @@ class TlsStream:
             return
         self._send(record, len(data))
 
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes of the connection, records included, that the other end's kernel has not acknowledged."""
+        return self._stream.unacknowledged
+
     def deliver_to(self, deliver: Callable[[bytes], None]) -> None:
         """See `TcpStream`."""
         self._deliver = deliver

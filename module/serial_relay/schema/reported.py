@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from serial_relay.config import FlowControl, Parity
 from serial_relay.schema.json_schema import DIALECT, HUB_KEYS, Json, identifier
-from serial_relay.status import DISCARD_REASONS, ErrorCode, State
+from serial_relay.status import DISCARD_REASONS, ErrorCode, State, VirtualPortKind
 from serial_relay.twin.reported import MAX_INTEGER, MODULE_KEYS, PORT_KEYS
 from serial_relay.twin.twin import ConfigSource
 
@@ -66,6 +66,8 @@ PORT_TYPES: Json = {
     "state": _described(_one_of(State), "What the port is doing"),
     "since": _described(_TIME, "When its state changed last"),
     "link": _described(_TEXT, "The path that applications open"),
+    "kind": _described(_one_of(get_args(VirtualPortKind)), "What the link leads to"),
+    "kindReason": _described(_TEXT, "Why that is a pty and no tty, and what to change"),
     "remoteAddress": _described(_TEXT, "Address and TCP port of the connected host"),
     "applicationOpen": _described(_YES_OR_NO, "Whether an application has the port open"),
     "connects": _described(_COUNT, "Connections that became usable since the module started"),

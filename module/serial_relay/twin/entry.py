@@ -70,6 +70,7 @@ def read_port(
         tcp_port=read.tcp_port,
         link=read.link,
         protocol=read.protocol,
+        kind=read.kind,
         line=line,
         uid=read.uid,
         gid=default_gid if read.gid is None else read.gid,

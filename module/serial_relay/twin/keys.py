@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from serial_relay.config import Connect, FlowControl, Parity, Protocol, WhileDisconnected
+from serial_relay.config import Connect, FlowControl, Kind, Parity, Protocol, WhileDisconnected
 from serial_relay.twin.desired_syntax import (
     HOST_PATTERN,
     LINK_PATTERN,
@@ -100,10 +100,15 @@ class Line(_Frozen):
             WithJsonSchema({"type": "integer", "enum": [5, 6, 7, 8]}),
         ]
         | None
-    ) = Field(default=None, title="The data bits of the real port", description="5, 6, 7 or 8", examples=[7])
+    ) = Field(
+        default=None,
+        title="The data bits of the real port; if they are left out, it follows the application of a tty",
+        description="5, 6, 7 or 8",
+        examples=[7],
+    )
     parity: Parity | None = Field(
         default=None,
-        title="The parity of the real port",
+        title="The parity of the real port; if it is left out, it follows the application of a tty",
         description='"none", "odd", "even", "mark" or "space"',
         examples=["even"],
     )
@@ -129,13 +134,13 @@ class Line(_Frozen):
     )
     dtr: StrictBool | None = Field(
         default=None,
-        title="The modem line DTR after each connect; if it is left out, it is raised",
+        title="The modem line DTR; if it is left out, it follows the application of a tty, and is raised at a pty",
         description="true or false",
         examples=[True],
     )
     rts: StrictBool | None = Field(
         default=None,
-        title="The modem line RTS after each connect; if it is left out, it is raised",
+        title="The modem line RTS; if it is left out, it follows the application of a tty, and is raised at a pty",
         description="true or false",
         examples=[True],
     )
@@ -168,6 +173,13 @@ class Entry(_Frozen):
         title="What runs inside the TCP connection; both ends must use the same",
         description='"raw" or "rfc2217"',
         examples=["rfc2217"],
+    )
+    kind: Kind = Field(
+        default=Kind.AUTO,
+        title="What applications open: a pty, or a character device (tty), which has parity, modem lines and breaks;"
+        " auto: a tty where the machine has CUSE and the protocol is rfc2217, else a pty",
+        description='"auto", "pty" or "tty"',
+        examples=["tty"],
     )
     line: Line = Field(
         default=Line(),

@@ -43,6 +43,8 @@ PORT_KEYS: Mapping[str, tuple[str, ...]] = {
     "state": (),
     "since": (),
     "link": (),
+    "kind": (),
+    "kindReason": (),
     "remoteAddress": (),
     "applicationOpen": (),
     "connects": (),
@@ -57,10 +59,12 @@ PORT_KEYS: Mapping[str, tuple[str, ...]] = {
 """Every key that a port can have, with the keys below it."""
 
 _REDUCTIONS = (
+    "kindReason",
     "modem",
     "line",
     "lastError.message",
     "since",
+    "kind",
     "link",
     "connects",
     "bytesDiscarded",
@@ -196,6 +200,8 @@ def _port(status: PortStatus) -> dict[str, Any]:
             "state": status.state.value,
             "since": _time(status.since),
             "link": status.link or None,
+            "kind": status.kind,
+            "kindReason": escaped(status.kind_reason, _MAX_TEXT) if status.kind_reason else None,
             "remoteAddress": status.remote_address,
             "applicationOpen": status.application_open,
             "connects": _integer(status.connects),

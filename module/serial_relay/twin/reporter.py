@@ -253,7 +253,11 @@ def _port_urgency(held: object, port: Document) -> _Urgency:
         return _Urgency.PROMPT
     if "lastError" in changed and _code(held) != _code(port):
         return _Urgency.CALM if states == (State.RETRYING, State.RETRYING) else _Urgency.PROMPT
-    return _Urgency.CALM if changed & {"state", "applicationOpen", "remoteAddress", "line"} else _Urgency.SLOW
+    return (
+        _Urgency.CALM
+        if changed & {"state", "applicationOpen", "remoteAddress", "line", "kind"}
+        else _Urgency.SLOW
+    )
 
 
 def _code(port: Document) -> object:

@@ -15,21 +15,17 @@ left unread.
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
+from serial_relay.config import LineSettings
 from serial_relay.plumbing.inotify import Inotify
+from serial_relay.status import LineErrors, ModemState
 from serial_relay.virtual_port.links import LinkError
+from serial_relay.virtual_port.node_owner import NodeOwner
 from serial_relay.virtual_port.pty_pair import PtyPair
 from serial_relay.virtual_port.virtual_port import VirtualPortEvents
-
-log = logging.getLogger(__name__)
-
-_WHAT_TO_DO = (
-    " (in a container: GroupAdd lets it give the port to a group, CapAdd CHOWN to any user or group)"
-)
 
 _KEEP_LEFT = 0.05
 """Seconds that a used pair is kept, for an application that had followed the link before it moved."""
@@ -43,6 +39,8 @@ _MOST_LEFT = 4
 
 class PtyPort:
     """See `VirtualPort`."""
+
+    kind: Final = "pty"
 
     def __init__(
         self,
@@ -59,9 +57,7 @@ class PtyPort:
         """
         self._loop = loop
         self._watches = watches
-        self._owner = owner
-        self._warned: set[str] = set()
-        """The warnings that were logged, since the last change of `_owner`: each stands in the log once."""
+        self._node_owner = NodeOwner(*owner)
         self._ended = False
         self._place = place
         self._events = events
@@ -84,15 +80,23 @@ class PtyPort:
 
     def set_owner(self, uid: int, gid: int, mode: int) -> None:
         """See `VirtualPort`."""
-        self._owner = uid, gid, mode
-        self._warned.clear()
+        self._node_owner.change(uid, gid, mode)
         for pair in (self._current, self._spare):
             if pair is not None:
-                self._give_to_owner(pair.slave)
+                self._node_owner.give(pair.slave)
 
     def look_for_flush(self) -> None:
         """See `VirtualPort`."""
         self._current.look_for_flush()
+
+    def force_line(self, line: LineSettings) -> None:
+        """See `VirtualPort`; the other end of a pty cannot keep an application's settings from it."""
+
+    def set_inputs(self, modem: ModemState | None) -> None:
+        """See `VirtualPort`; a pty has no modem lines."""
+
+    def count_errors(self, errors: LineErrors) -> None:
+        """See `VirtualPort`; a pty has no counters."""
 
     def pause_reading(self) -> None:
         """See `VirtualPort`."""
@@ -227,7 +231,7 @@ class PtyPort:
         try:
             self._place(pair.slave)
         except LinkError as error:
-            self._warn(pair.slave, f"cannot point the link at a new pty: {error}")
+            self._node_owner.warn(pair.slave, f"cannot point the link at a new pty: {error}")
             return False
         return True
 
@@ -260,11 +264,11 @@ class PtyPort:
             try:
                 self._spare = self._make_pair()
             except OSError as error:
-                self._warn(self.slave, f"cannot make another pty: {error.strerror or error}")
+                self._node_owner.warn(self.slave, f"cannot make another pty: {error.strerror or error}")
 
     def _make_pair(self) -> PtyPair:
         pair = PtyPair(self._loop, self._watches, self, self._events)
-        self._give_to_owner(pair.slave)
+        self._node_owner.give(pair.slave)
         return pair
 
     def _tell(self) -> None:
@@ -296,26 +300,3 @@ class PtyPort:
         self._events.nothing_to_read(nothing=True)
         if self._in_turn():
             self._events.nothing_to_read(nothing=False)
-
-    def _give_to_owner(self, node: Path) -> None:
-        """Set owner, group and mode of a node; what the system refuses is a warning, logged once, not an error.
-
-        A change to a group that the process is in needs no capability, a change to another user needs CAP_CHOWN,
-        which hardened hosts take from every module.
-        """
-        uid, gid, mode = self._owner
-        steps: tuple[tuple[str, Callable[[], None]], ...] = (
-            (f"group {gid}", lambda: os.chown(node, -1, gid)),
-            (f"mode {mode:o}", lambda: node.chmod(mode)),
-            (f"owner {uid}", lambda: os.chown(node, uid, -1)),
-        )
-        for wanted, step in steps:
-            try:
-                step()
-            except OSError as error:
-                self._warn(node, f"cannot set {wanted}: {error.strerror}{_WHAT_TO_DO}")
-
-    def _warn(self, node: Path, what: str) -> None:
-        if what not in self._warned:
-            self._warned.add(what)
-            log.warning("%s: %s", node, what)

@@ -11,10 +11,10 @@ import errno
 import fcntl
 import struct
 import termios
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Self
 
-from serial_relay.config import LineSettings
+from serial_relay.config import LineSettings, Parity
 from serial_relay.virtual_port import named_speeds
 
 EXTPROC = 0o200000
@@ -107,12 +107,23 @@ def unused(line: Termios | None) -> Termios:
 
 @dataclass(frozen=True, slots=True)
 class ApplicationLine:
-    """The line settings that reach through a pty."""
+    """The line settings that an application made, as far as its port carries them."""
 
     baud_rate: int | None
     """Bits per second; None for B0, which is not a speed but means "hang up"."""
     stop_bits: Literal[1, 2]
     flow_control: Literal["none", "rtsCts", "xonXoff"]
+    data_bits: Literal[5, 6, 7, 8] | None = None
+    parity: Parity | None = None
+    """None for both at a pty, which cannot carry them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModemOutputs:
+    """The modem lines that the application drives, at a port that carries them."""
+
+    dtr: bool = False
+    rts: bool = False
 
 
 def application_line(attributes: Termios) -> ApplicationLine:
@@ -130,19 +141,26 @@ def application_line(attributes: Termios) -> ApplicationLine:
     )
 
 
-def wanted_line(configured: LineSettings, application: ApplicationLine | None) -> LineSettings:
+def wanted_line(
+    configured: LineSettings, application: ApplicationLine | None, outputs: ModemOutputs | None = None
+) -> LineSettings:
     """Return the settings that the real port should have: the configured ones, or else the application's.
 
-    A setting that neither states is None: the real port keeps it.
+    A setting that neither states is None: the real port keeps it. `outputs` is None at a port that carries no modem lines.
     """
+    if outputs is not None:
+        configured = replace(
+            configured,
+            dtr=outputs.dtr if configured.dtr is None else configured.dtr,
+            rts=outputs.rts if configured.rts is None else configured.rts,
+        )
     if application is None:
         return configured
-    return LineSettings(
+    return replace(
+        configured,
         baud_rate=configured.baud_rate or application.baud_rate,
-        data_bits=configured.data_bits,
-        parity=configured.parity,
+        data_bits=configured.data_bits or application.data_bits,
+        parity=configured.parity or application.parity,
         stop_bits=configured.stop_bits or application.stop_bits,
         flow_control=configured.flow_control or application.flow_control,
-        dtr=configured.dtr,
-        rts=configured.rts,
     )

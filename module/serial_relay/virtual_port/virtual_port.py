@@ -1,18 +1,21 @@
-"""The type of a virtual serial port, as the relay uses it.
-
-The pty pair is one kind; a character device would be another.
-"""
+"""The type of a virtual serial port, as the relay uses it: a pty pair or a character device (tty)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from serial_relay.virtual_port.termios_map import ApplicationLine
+from serial_relay.config import LineSettings
+from serial_relay.status import LineErrors, ModemState, VirtualPortKind
+from serial_relay.virtual_port.termios_map import ApplicationLine, ModemOutputs
 
 
 class VirtualPortEvents(Protocol):
-    """The events that a virtual serial port reports to the relay; every call comes from the event loop."""
+    """The events that a virtual serial port reports to the relay; every call comes from the event loop.
+
+    Modem lines, breaks and drains are reported by a tty alone.
+    """
 
     def application_opened(self) -> None:
         """An application has the port open; until now none had."""
@@ -29,6 +32,21 @@ class VirtualPortEvents(Protocol):
     def application_flushed(self, *, received: bool, transmitted: bool) -> None:
         """The application discarded what it has not read, or what the port has not sent (`tcflush`)."""
 
+    def application_set_outputs(self, outputs: ModemOutputs) -> None:
+        """The application raised or dropped DTR and RTS, or its open or close did."""
+
+    def application_set_break(self, *, on: bool) -> None:
+        """The application began or ended a break, after it wrote what came before."""
+
+    def application_drains(self, drained: Callable[[], None]) -> None:
+        """The application waits: call `drained` when all that it wrote is at the device's host, or lost.
+
+        A later call stands for the earlier ones as well.
+        """
+
+    def virtual_port_lost(self, reason: str) -> None:
+        """The port is gone, and applications that had it open get errors; `close` is to follow. Said once."""
+
     def nothing_to_read(self, *, nothing: bool) -> None:
         """Everything that applications wrote is read and none has the port open, so it must not be read; or it may."""
 
@@ -38,6 +56,10 @@ class VirtualPortEvents(Protocol):
 
 class VirtualPort(Protocol):
     """A serial port that applications open by its link."""
+
+    @property
+    def kind(self) -> VirtualPortKind:
+        """What it is."""
 
     @property
     def slave(self) -> Path:
@@ -51,6 +73,15 @@ class VirtualPort(Protocol):
 
     def look_for_flush(self) -> None:
         """Report at once a flush that the application has made and that was not reported yet."""
+
+    def force_line(self, line: LineSettings) -> None:
+        """Let the application read back these settings whatever it sets; None where it may set what it likes."""
+
+    def set_inputs(self, modem: ModemState | None) -> None:
+        """Show the application the device's modem lines; None: they are not known, and down."""
+
+    def count_errors(self, errors: LineErrors) -> None:
+        """Count errors on the device's line for the application."""
 
     def pause_reading(self) -> None:
         """Take nothing more from the application: its writes block when the port's own buffer is full."""

@@ -72,7 +72,7 @@ def test_status_shows_each_port_and_why_it_is_not_connected(relay: Relay) -> Non
     assert shown.returncode == 0, shown.stderr
     head, columns, *rows = shown.stdout.splitlines()
     assert head.startswith(f"serial_relay {__version__}: degraded, running since ")
-    assert columns.split()[:4] == ["PORT", "STATE", "HOST", "LINE"]
+    assert columns.split()[:5] == ["PORT", "STATE", "KIND", "HOST", "LINE"]
     by_name = {row.split()[0]: row for row in rows[:3]}
     assert " connected " in by_name["scale"]
     assert " 19200 8N1 " in by_name["scale"]

@@ -238,6 +238,23 @@ def test_the_consumers_options_open_the_ports_without_any_power(manifest: Json) 
     assert not {"Privileged", "CapAdd", "Devices"} & set(host)
 
 
+def test_the_options_for_character_devices_add_their_rules_and_nothing_else(manifest: Json) -> None:
+    for with_rules, without, rules in (
+        (
+            read("examples/tty.create-options.json"),
+            join_create_options(module_of(manifest)["settings"]),
+            ["c 10:203 rwm"],
+        ),
+        (
+            read("examples/tty-consumer.create-options.json"),
+            read("examples/consumer.create-options.json"),
+            ["c 120:* rw"],
+        ),
+    ):
+        assert with_rules["HostConfig"].pop("DeviceCgroupRules") == rules
+        assert with_rules == without
+
+
 def commands_of_the_pages() -> str:
     """Return the two pages that have the commands of Azure, each command in one line."""
     pages = [(ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("deploying.md", "fleets.md")]

@@ -14,7 +14,7 @@ import pytest
 from rfc2217 import ComPortCommand, Connection, Control, PurgeData, Role, SetBaudRate, SetControl
 from serial_relay.config import LineSettings, Protocol
 from serial_relay.remote.rfc2217_remote import Rfc2217Remote
-from serial_relay.status import State
+from serial_relay.status import LineErrors, State
 from tests.module.conditions import until
 from tests.module.port.ports import Ports, request
 from tests.module.remote.access_servers import ScriptedAccessServer
@@ -33,6 +33,8 @@ class Owner(Relay):
 
     def com_port_changed(self) -> None:
         self.changes += 1
+
+    def line_errors_notified(self, errors: LineErrors) -> None: ...
 
     def look_for_flush(self) -> None: ...
 

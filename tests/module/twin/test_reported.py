@@ -167,7 +167,7 @@ def test_64_ports_of_ordinary_names_keep_all_that_people_act_upon() -> None:
     section, omitted = fit(render(FACTS, {f"ttyVirtS{n}": retrying(f"ttyVirtS{n}") for n in range(64)}))
     assert omitted == ()
     section, omitted = fit(render(FACTS, {f"ttyVirtS{n}": everything(f"ttyVirtS{n}") for n in range(64)}))
-    assert omitted[:2] == ("modem", "line")
+    assert omitted[:3] == ("kindReason", "modem", "line")
     for entry in section["serialPorts"].values():
         assert {"state", "lastError", "configError"} <= entry.keys()
         assert entry["lastError"]["code"] == "nameResolution"

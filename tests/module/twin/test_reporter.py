@@ -267,7 +267,7 @@ def test_what_is_left_out_is_logged_once(caplog: pytest.LogCaptureFixture) -> No
         module.run(2)
     assert module.hub.reported == module.newest
     (message,) = [record.getMessage() for record in caplog.records]
-    assert message.startswith("the reported properties leave out modem, line")
+    assert message.startswith("the reported properties leave out kindReason, modem, line")
 
 
 def test_an_invalid_port_is_reported_and_taken_back() -> None:

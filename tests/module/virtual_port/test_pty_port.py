@@ -19,9 +19,10 @@ from serial_relay.port.gate import Gate, Reason
 from serial_relay.virtual_port.pty_port import PtyPort
 from serial_relay.virtual_port.termios_map import EXTPROC, ApplicationLine
 from tests.module.conditions import until
+from tests.module.virtual_port.of_a_tty import NothingOfATty
 
 
-class Relay:
+class Relay(NothingOfATty):
     """Stands in for the relay: records what the port tells it."""
 
     def __init__(self) -> None:

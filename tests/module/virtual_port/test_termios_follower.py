@@ -16,11 +16,12 @@ from serial_relay.plumbing.inotify import Inotify
 from serial_relay.virtual_port.pty_port import PtyPort
 from serial_relay.virtual_port.termios_map import EXTPROC, ApplicationLine
 from tests.module.conditions import until
+from tests.module.virtual_port.of_a_tty import NothingOfATty
 
 OWNER = (os.geteuid(), os.getegid(), 0o660)
 
 
-class Recorder:
+class Recorder(NothingOfATty):
     """Keeps what a port tells, in order: lines, flushes and data."""
 
     def __init__(self) -> None:

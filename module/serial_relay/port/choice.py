@@ -1,0 +1,31 @@
+"""Whether a port is a character device or a pty, as far as its configuration leaves that open."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from serial_relay.config import Kind, PortConfig, Protocol
+from serial_relay.status import VirtualPortKind
+from serial_relay.virtual_port.device_server import DeviceServer
+
+_NO_SERVER = "this program serves no character devices"
+
+
+class Choice(NamedTuple):
+    """What a port is to be."""
+
+    kind: VirtualPortKind
+    reason: str | None = None
+    """Why it is no character device, if one would be better or is asked for."""
+
+
+async def choose(config: PortConfig, devices: DeviceServer | None) -> Choice:
+    """Return what a port is to be; with the kind `tty` and a reason, there can be none."""
+    if config.kind is Kind.PTY:
+        return Choice("pty")
+    if config.kind is Kind.AUTO and config.protocol is Protocol.RAW:
+        return Choice("pty", "`protocol` is `raw`: set it to `rfc2217` at both ends, or `kind` to `tty`")
+    reason = _NO_SERVER if devices is None else await devices.why_not()
+    if config.kind is Kind.TTY:
+        return Choice("tty", reason)
+    return Choice("tty") if reason is None else Choice("pty", f"{reason}; then restart the port")

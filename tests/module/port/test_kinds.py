@@ -1,0 +1,142 @@
+"""Which kind of virtual port there is, and what becomes of a port whose device is gone; the server is a stand-in without CUSE."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from serial_relay.config import Kind, LineSettings, PortConfig, Protocol
+from serial_relay.plumbing.inotify import Inotify
+from serial_relay.port.supervisor import Supervisor
+from serial_relay.status import ErrorCode, PortStatus, State
+from serial_relay.virtual_port import tty_port
+from serial_relay.virtual_port.device_server import DeviceServer
+from serial_relay.virtual_port.links import LinkDirectory
+from serial_relay.virtual_port.node_owner import NodeOwner
+from tests.module.conditions import until
+from tests.module.virtual_port.test_device_server import STAND_IN, servers
+from tests.system.processes import free_port
+
+
+class Ports:
+    """One port, `a`, and a file that stands for /dev/cuse."""
+
+    def __init__(self, links: LinkDirectory, watches: Inotify, cuse: Path) -> None:
+        self.cuse = cuse
+        self.supervisor = Supervisor(
+            links, watches, lambda _name: None, devices=DeviceServer(STAND_IN, str(cuse))
+        )
+
+    async def configure(self, kind: Kind, protocol: Protocol = Protocol.RFC2217) -> None:
+        config = PortConfig(
+            name="a",
+            host="127.0.0.1",
+            tcp_port=free_port(),
+            link="a",
+            protocol=protocol,
+            kind=kind,
+            line=LineSettings(baud_rate=4800),
+            uid=os.geteuid(),
+            gid=os.getegid(),
+        )
+        await self.supervisor.reconcile({"a": config}, {})
+
+    @property
+    def status(self) -> PortStatus:
+        return self.supervisor.statuses()["a"]
+
+
+@pytest.fixture
+async def ports(
+    links: LinkDirectory, watches: Inotify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Ports]:
+    monkeypatch.setattr(tty_port, "check_node", lambda _node, _minor: None)
+    monkeypatch.setattr(NodeOwner, "give", lambda _self, _node: None)
+    ports = Ports(links, watches, tmp_path / "cuse")
+    yield ports
+    await ports.supervisor.stop()
+
+
+def target(links: LinkDirectory) -> Path:
+    middle = links.path("a").parent / links.path("a").readlink()
+    return Path(os.path.normpath(middle.parent / middle.readlink()))
+
+
+@pytest.mark.parametrize("kind", [Kind.AUTO, Kind.TTY])
+async def test_with_cuse_it_is_a_tty(ports: Ports, links: LinkDirectory, kind: Kind) -> None:
+    ports.cuse.touch()
+    await ports.configure(kind)
+    await until(lambda: ports.status.kind == "tty" and links.path("a").is_symlink())
+    assert ports.status.kind_reason is None
+    assert target(links) == Path("/dev/serialrelay0")
+
+
+async def test_without_cuse_auto_is_a_pty_and_says_why(ports: Ports) -> None:
+    await ports.configure(Kind.AUTO)
+    await until(lambda: ports.status.kind == "pty")
+    assert ports.status.kind_reason is not None
+    assert "modprobe cuse" in ports.status.kind_reason
+    assert ports.status.kind_reason.endswith("; then restart the port")
+    assert not servers()
+    ports.cuse.touch()
+    ports.supervisor.restart("a")
+    await until(lambda: ports.status.kind == "tty")
+    assert ports.status.kind_reason is None
+
+
+async def test_a_raw_port_is_a_pty_unless_it_is_to_be_a_tty(ports: Ports) -> None:
+    ports.cuse.touch()
+    await ports.configure(Kind.AUTO, Protocol.RAW)
+    await until(lambda: ports.status.kind == "pty")
+    assert ports.status.kind_reason is not None
+    assert ports.status.kind_reason.startswith("`protocol` is `raw`")
+    await ports.configure(Kind.TTY, Protocol.RAW)
+    await until(lambda: ports.status.kind == "tty")
+    await ports.configure(Kind.PTY, Protocol.RAW)
+    await until(lambda: ports.status.kind == "pty")
+    assert ports.status.kind_reason is None
+
+
+async def test_without_cuse_a_tty_is_an_error_and_is_tried_again(ports: Ports) -> None:
+    await ports.configure(Kind.TTY)
+    await until(lambda: ports.status.state is State.RETRYING)
+    error = ports.status.last_error
+    assert error is not None
+    assert error.code is ErrorCode.LINK
+    assert error.message.startswith("cannot make a tty: there is no /dev/cuse")
+    assert ports.status.kind is None
+    ports.cuse.touch()
+    await until(lambda: ports.status.kind == "tty")
+
+
+async def test_a_server_that_dies_is_started_again_and_its_port_made_again(
+    ports: Ports, links: LinkDirectory
+) -> None:
+    ports.cuse.touch()
+    await ports.configure(Kind.AUTO)
+    await until(lambda: ports.status.kind == "tty" and links.path("a").is_symlink())
+    [dead] = servers()
+    dead.kill()
+    await until(lambda: [server.pid for server in servers()] not in ([], [dead.pid]))
+    await until(lambda: ports.status.kind == "tty" and links.path("a").is_symlink())
+    assert target(links) == Path("/dev/serialrelay0")
+
+
+async def test_a_server_that_cannot_run_leaves_an_automatic_port_a_pty(
+    links: LinkDirectory, watches: Inotify, tmp_path: Path
+) -> None:
+    ports = Ports(links, watches, tmp_path / "cuse")
+    await ports.supervisor.stop()
+    ports.supervisor = Supervisor(
+        links, watches, lambda _name: None, devices=DeviceServer(("/bin/false",), "/dev/null")
+    )
+    await ports.configure(Kind.AUTO)
+    await until(lambda: ports.status.kind == "pty")
+    assert ports.status.kind_reason is not None
+    assert "the server of devices" in ports.status.kind_reason
+    await ports.supervisor.stop()
+    assert not [child for child in psutil.Process().children() if child.name() == "false"]
