@@ -5,15 +5,18 @@ A contender that is not being measured is idle, so that it does not disturb the 
 
 from __future__ import annotations
 
+import os
 import select
 import subprocess
 import sys
 from array import array
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import psutil
 
 from tests.system import peers
 from tests.system.processes import ROOT, Program, free_port, python_program, wait_for
@@ -81,6 +84,26 @@ class Bench:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.running.close()
+
+    @contextmanager
+    def on_one_core(self) -> Iterator[None]:
+        """Keep all that runs on one core.
+
+        For two ways of our own that differ by little: on which cores the kernel places the processes of each makes up to
+        twice the difference, and differs from one start of them to the next.
+        """
+        cores = os.sched_getaffinity(0)
+        self._place({max(cores)})
+        try:
+            yield
+        finally:
+            self._place(cores)
+
+    def _place(self, cores: set[int]) -> None:
+        for process in psutil.Process().children(recursive=True):
+            for thread in process.threads():
+                with suppress(ProcessLookupError):  # it has ended
+                    os.sched_setaffinity(thread.id, cores)
 
     def load(self, *arguments: str) -> Load:
         load = Load(*arguments)

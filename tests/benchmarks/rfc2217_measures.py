@@ -47,8 +47,9 @@ def latency_and_throughput(bench: Bench, effort: Effort) -> Section:
         "ours": bench.application(relay.link("ours")),
         RAW: bench.application(relay.link("raw")),
     }
-    single = in_turns(loads, effort.rounds, "requests", effort.requests)
-    rows = latency_rows("request and response", single["ours"], RAW, single[RAW], (1.05, None))
+    with bench.on_one_core():
+        single = in_turns(loads, effort.rounds, "requests", effort.requests)
+    rows = latency_rows("request and response on one core", single["ours"], RAW, single[RAW], (1.05, None))
     count = effort.megabytes * 1_000_000
     ours = {"ours": loads["ours"]}
     for command, way in (("send", "to the device"), ("receive", "from the device")):
@@ -70,7 +71,9 @@ def latency_and_throughput(bench: Bench, effort: Effort) -> Section:
                 of_ratio=True,
             )
         )
-    return Section(rows, microseconds({"ours": single["ours"]}, "ours, module and host, RFC 2217"))
+    return Section(
+        rows, microseconds({"ours": single["ours"]}, "ours, module and host, RFC 2217, on one core")
+    )
 
 
 def opening(bench: Bench, effort: Effort) -> list[Row]:

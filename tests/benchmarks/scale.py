@@ -39,9 +39,10 @@ def scale_section(bench: Bench, effort: Effort) -> Section:
         "many": bench.application(many.link(f"port{effort.ports // 2}")),
         "one": bench.application(single.link("port0")),
     }
-    results = in_turns(loads, effort.rounds, "requests", effort.requests)
+    with bench.on_one_core():
+        results = in_turns(loads, effort.rounds, "requests", effort.requests)
     rows += latency_rows(
-        f"module and host, one of {effort.ports} ports",
+        f"module and host on one core, one of {effort.ports} ports",
         results["many"],
         "a single port",
         results["one"],
