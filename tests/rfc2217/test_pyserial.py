@@ -103,7 +103,10 @@ class EchoingAccessServer:
 def pyserial_client(options: str = "") -> Iterator[tuple[Any, EchoingAccessServer]]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: Any = serial.serial_for_url(
-            f"rfc2217://127.0.0.1:{listener.getsockname()[1]}{options}", do_not_open=True, timeout=20
+            # The first time is that of its network, 3 s by default.
+            f"rfc2217://127.0.0.1:{listener.getsockname()[1]}?timeout=20{options}",
+            do_not_open=True,
+            timeout=20,
         )
         opening = threading.Thread(target=port.open)
         opening.start()
@@ -122,7 +125,7 @@ def pyserial_client(options: str = "") -> Iterator[tuple[Any, EchoingAccessServe
 
 
 def test_pyserials_client_writes_our_bytes_and_takes_our_answers() -> None:
-    with pyserial_client("?poll_modem") as (port, server):
+    with pyserial_client("&poll_modem") as (port, server):
         port.baudrate = 250_000
         port.bytesize = serial.SEVENBITS
         port.parity = serial.PARITY_EVEN

@@ -43,19 +43,41 @@ def wait_for(condition: Callable[[], Result], what: str, timeout: float = PATIEN
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nothing uses.
+    """Return a TCP port of 127.0.0.1 that nothing uses, and that nobody else is given before it is used.
 
     Below the kernel's range for outgoing connections (`ip_local_port_range`, 32768 and up): a relay that keeps
     dialling a port of that range while its server is away will one day be given it as its own and connect to itself.
     """
+    ports = _own_ports()
     while True:
-        port = random.randrange(15000, 32768)
+        port = random.choice(ports)
+        if port in _given:
+            continue
         with socket.socket() as candidate:
             try:
                 candidate.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+        if len(_given) > len(ports) / 2:
+            _given.clear()
+        _given.add(port)
+        return port
+
+
+_given: set[int] = set()
+"""The ports that this process was given lately."""
+
+_WORKERS = 16
+
+
+def _own_ports() -> range:
+    """Return the ports of this process: pytest-xdist's workers, which run at the same time, have different ones."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if not worker.isdecimal():
+        return range(15000, 32768)
+    count = (32768 - 15000) // _WORKERS
+    first = 15000 + int(worker) % _WORKERS * count
+    return range(first, first + count)
 
 
 def free_ports(count: int) -> list[int]:

@@ -63,6 +63,11 @@ def stopped_relay(tmp_path: Path) -> Iterator[Relay]:
     relay.close()
 
 
+def wait_for_error(relay: Relay, code: str) -> None:
+    """Wait until the port has failed for this reason: on a busy machine an attempt may run out of time before."""
+    relay.wait(lambda: (relay.status(NAME).get("lastError") or {}).get("code") == code, f"the error {code}")
+
+
 def diagnose_both_ways(relay: Relay) -> Iterator[Diagnosis]:
     """Ask the running module, and after its end try with a probe."""
     yield Diagnosis(relay)
@@ -156,7 +161,7 @@ def test_an_unplugged_device_is_found(start_host: StartHost, start_relay: StartR
 
 def test_a_missing_listener_is_found(start_relay: StartRelay) -> None:
     relay = start_relay({NAME: {"tcpPort": free_port()}})
-    relay.wait_for_status(NAME, state="retrying")
+    wait_for_error(relay, "connectionRefused")
     for diagnosis in diagnose_both_ways(relay):
         assert diagnosis.failed == ["TCP connection"]
         assert "refused the connection" in diagnosis["TCP connection"]["found"]
@@ -224,7 +229,7 @@ def secured_entry(host: SecuredHost, fingerprint: str) -> dict[str, Any]:
 def test_a_wrong_pin_is_found(secured_host: SecuredHost, start_relay: StartRelay) -> None:
     wrong = make_identity("another host").fingerprint
     relay = start_relay({NAME: secured_entry(secured_host, wrong)})
-    relay.wait_for_status(NAME, state="retrying")
+    wait_for_error(relay, "tls")
     for diagnosis in diagnose_both_ways(relay):
         assert diagnosis.failed == ["TLS"]
         assert "is not in `hostFingerprints`" in diagnosis["TLS"]["found"]
@@ -236,6 +241,7 @@ def test_a_wrong_pin_is_found(secured_host: SecuredHost, start_relay: StartRelay
 def test_nothing_is_wrong_with_a_secured_port(secured_host: SecuredHost, start_relay: StartRelay) -> None:
     relay = start_relay({NAME: secured_entry(secured_host, secured_host.fingerprint)})
     relay.wait(lambda: relay.reported.get("moduleFingerprint"), "the module's fingerprint")
+    wait_for_error(relay, "tls")
     untrusted = Diagnosis(relay)
     assert untrusted.failed == ["TLS"]
     assert "does not know this module" in untrusted["TLS"]["found"]
@@ -253,7 +259,7 @@ def test_a_port_without_tls_before_a_host_with_tls_is_found(
     secured_host: SecuredHost, start_relay: StartRelay
 ) -> None:
     relay = start_relay({NAME: {"tcpPort": secured_host.port, "protocol": "rfc2217"}})
-    relay.wait_for_status(NAME, state="retrying")
+    wait_for_error(relay, "tls")
     diagnosis = Diagnosis(relay)
     assert diagnosis.failed == ["TLS"]
     assert "uses TLS for this port: set `tls`" in diagnosis["TLS"]["found"]

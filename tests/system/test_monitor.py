@@ -51,6 +51,7 @@ class Monitor(Program):
 
 
 Watch = Callable[..., Monitor]
+Poll = Callable[..., Sequence[Sequence[int] | None]]
 
 
 @pytest.fixture
@@ -69,11 +70,11 @@ def watch(running: ExitStack, tmp_path: Path) -> Watch:
 
 
 @pytest.fixture
-def poll(running: ExitStack) -> Callable[[Relay, int], list[list[int] | None]]:
+def poll(running: ExitStack) -> Poll:
     """Read the meter's registers through the port as often as told; None stands for no or a wrong answer."""
 
-    def poll(relay: Relay, times: int) -> list[list[int] | None]:
-        client = ModbusSerialClient(relay.link(NAME), baudrate=9600, timeout=0.5, retries=0)
+    def poll(relay: Relay, times: int, timeout: float = PATIENCE) -> list[list[int] | None]:
+        client = ModbusSerialClient(relay.link(NAME), baudrate=9600, timeout=timeout, retries=0)
         assert client.connect()
         running.callback(client.close)
         answers: list[list[int] | None] = []
@@ -86,9 +87,6 @@ def poll(running: ExitStack) -> Callable[[Relay, int], list[list[int] | None]]:
         return answers
 
     return poll
-
-
-Poll = Callable[[Relay, int], Sequence[Sequence[int] | None]]
 
 
 def chain(start_host: StartHost, start_relay: StartRelay, meter: Meter, baud_rate: int) -> tuple[Relay, Host]:
@@ -152,7 +150,7 @@ def test_at_a_wrong_baud_rate_it_says_what_to_compare(
     slow = running.enter_context(Meter(9600, hears_any_speed=hears_any_speed))
     relay, host = chain(start_host, start_relay, slow, 19200)
     monitors = [watch(relay), watch(host)]
-    assert poll(relay, 5) == [None] * 5
+    assert poll(relay, 5, timeout=0.5) == [None] * 5
     for monitor in monitors:
         monitor.wait(lambda monitor=monitor: monitor.events("finding"))  # type: ignore[misc]
         [finding] = monitor.events("finding")
