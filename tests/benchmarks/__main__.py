@@ -27,9 +27,12 @@ from tests.benchmarks.watching import watching_section
 from tests.benchmarks.windows_host import windows_section
 from tests.system.processes import ROOT
 
+_LONGEST_REASON = 2000
+"""Characters of the reason why a section failed, which may have whole logs in it; the end says most."""
+
 
 def main() -> int:
-    """Run all benchmarks; the exit status is 0 whatever the numbers say, since they are the machine's too."""
+    """Run all benchmarks; return 0 whatever the numbers say, since they are the machine's too, 1 if a section failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.split("\n\n")[0])
     parser.add_argument(
         "--quick", action="store_true", help="a tenth of the effort, to see that everything runs"
@@ -50,6 +53,7 @@ def main() -> int:
     sections: dict[str, Sequence[Row]] = {}
     times: dict[str, Sequence[float]] = {}
     added: dict[str, float] = {}
+    failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="relay-bench-") as directory:
         for number, (title, measure) in enumerate(
             (
@@ -69,8 +73,14 @@ def main() -> int:
         ):
             part = Path(directory) / str(number)
             part.mkdir()
-            with Bench(part) as bench:
-                result = measure(bench, effort)
+            try:
+                with Bench(part) as bench:
+                    result = measure(bench, effort)
+            except (AssertionError, OSError) as error:  # the other sections are worth having
+                console.print(f"\n[bold red]{title} failed:[/]")
+                console.print(str(error)[-_LONGEST_REASON:], markup=False)
+                failed.append(title)
+                continue
             if not result.rows:
                 continue
             sections[title] = result.rows
@@ -82,12 +92,15 @@ def main() -> int:
         markdown(sections, quick=arguments.quick or arguments.smoke), encoding="utf-8"
     )
     picture(arguments.output / "benchmarks.svg", times, sections)
-    modbus_picture(arguments.output / "modbus.svg", added)
+    if added:
+        modbus_picture(arguments.output / "modbus.svg", added)
     missed = sum(row.reached is False for rows in sections.values() for row in rows)
     console.print(
         f"\n{f'{missed} missed' if missed else 'All targets reached'}; written to {arguments.output}"
     )
-    return 0
+    if failed:
+        console.print(f"Left out, because they failed: {', '.join(failed)}")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

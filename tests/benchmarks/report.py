@@ -50,7 +50,8 @@ def markdown(sections: Mapping[str, Sequence[Row]], *, quick: bool) -> str:
     lines = ["# Benchmarks", "", f"{machine()}{', quick run' if quick else ''}.", ""]
     lines += [
         "All peers run on the same machine at the same time and are measured in turns; ratios are medians over the",
-        "rounds. `make bench` writes this page anew.",
+        "rounds. Two ways of our own that differ by little are compared on one core, since where the kernel places the",
+        "processes of each would differ more. `make bench` writes this page anew.",
         "",
         "![The result as a picture](benchmarks.svg)",
         "",
