@@ -1,6 +1,6 @@
 # Every target makes its own set-up: Debian packages through sudo where they are missing, .venv for Python.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check requirements audit dockerfiles docs pictures bench bench-tty soak bundle release release-notes check-tag publish check-workflows test-packages test-dotnet test-installer test-container test-browser test-monitoring test-release test-arm64 test-tty test-windows clean
+.PHONY: help demo test check requirements audit dockerfiles docs pictures bench bench-tty soak bundle release release-notes check-tag publish check-workflows check-model test-packages test-dotnet test-installer test-container test-browser test-monitoring test-release test-arm64 test-tty test-windows clean
 
 PYTHON := .venv/bin/python
 
@@ -39,7 +39,7 @@ docs: ## renew the tables of the reference, and make a site of docs/ in dist/doc
 	@$(PYTHON) -m sphinx --quiet --fail-on-warning --keep-going docs dist/docs
 	@echo "dist/docs/index.html"
 
-schemas: ## write the JSON Schemas into schemas/
+schemas: ## write the JSON Schemas and the DTDL model into schemas/
 	@tools/setup
 	@$(PYTHON) tools/write_schemas.py
 
@@ -83,6 +83,10 @@ publish: ## push the images of dist/ to REGISTRY as one manifest list (REGISTRY_
 check-workflows: ## actionlint, zizmor and the published schemas on .github
 	@tools/setup workflows
 	@tools/check_workflows
+
+check-model: ## Microsoft's parser on the DTDL model in schemas/
+	@tools/setup workflows
+	@tools/check_model
 
 test-packages: ## install the parts with the newest and the lowest versions, on each Python that is here
 	@tools/setup test

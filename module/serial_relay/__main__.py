@@ -24,6 +24,7 @@ from serial_relay.process import health, metrics
 from serial_relay.process.monitoring import Monitoring
 from serial_relay.process.service import Service
 from serial_relay.process.settings import Settings, SettingsError, read_settings
+from serial_relay.twin.plug_and_play import MODEL_ID
 from serial_relay.twin.twin import Twin
 from serial_relay.virtual_port.device_server import DeviceServer
 from serial_relay.virtual_port.links import LinkDirectory, LinkError
@@ -50,6 +51,7 @@ environment:
   ALLOWED_METHODS  direct methods that may be called, with commas between (all)
   METRICS_ADDRESS, METRICS_PORT  where Prometheus metrics are served (127.0.0.1, 9600; port 0: nowhere)
   HEALTH_SOCKET    Unix socket that `python -m serial_relay.process.health` asks (none)
+  PLUG_AND_PLAY    true: announce the DTDL model and report as IoT Plug and Play wants it (false; not with --desired)
 """
 
 
@@ -88,6 +90,8 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return _EXIT_USAGE
+    if arguments.desired:
+        settings = settings.model_copy(update={"plug_and_play": False})
     log_format.configure(settings.log_level)
     log.info("serial_relay %s starts, links in %s", __version__, settings.link_dir)
     allow_many_descriptors()
@@ -112,7 +116,7 @@ async def _serve(settings: Settings, desired: Path | None, reported: Path | None
         )  # of its own: another file of the same directory may be watched by the file twin
         cleanup.callback(link_watches.close)
         links.watch(link_watches)
-        twin = _twin(watches, desired, reported)
+        twin = _twin(watches, settings, desired, reported)
         service = Service(twin, settings, links, watches, DeviceServer())
         if settings.metrics_port:
             cleanup.callback(
@@ -144,7 +148,7 @@ def _has_azure_sdk() -> bool:
         return False
 
 
-def _twin(watches: Inotify, desired: Path | None, reported: Path | None) -> Twin:
+def _twin(watches: Inotify, settings: Settings, desired: Path | None, reported: Path | None) -> Twin:
     """Return the twin, and import only what it needs.
 
     Without IoT Edge, its SDK need not be installed and takes no memory.
@@ -152,7 +156,7 @@ def _twin(watches: Inotify, desired: Path | None, reported: Path | None) -> Twin
     if desired is None:
         from serial_relay.twin.edge import EdgeTwin  # noqa: PLC0415
 
-        return EdgeTwin()
+        return EdgeTwin(model_id=MODEL_ID if settings.plug_and_play else None)
     from serial_relay.twin.file_twin import FileTwin  # noqa: PLC0415
 
     return FileTwin(desired, reported, watches)

@@ -28,7 +28,7 @@ _START_SECONDS = 30.0
 _STOP_SECONDS = 30.0
 
 # Only a client with a user name is reported: every azure-iot-device has one, `EdgeHub.drop_connection` has none.
-_CONNECTED = re.compile(r"New client connected from \S+ as (?P<client>\S+) \(.*u'")
+_CONNECTED = re.compile(r"New client connected from \S+ as (?P<client>\S+) \(.*u'(?P<user>.*)'\)")
 _DISCONNECTED = re.compile(
     r"[Cc]lient (?P<client>\S+?),? (?:disconnect|closed its connection|has exceeded|already connected)"
 )
@@ -52,7 +52,7 @@ class Broker:
         certificate: ServerCertificate,
         *,
         lock: AbstractContextManager[object],
-        on_connected: Callable[[str], None],
+        on_connected: Callable[[str, str], None],
         on_disconnected: Callable[[str], None],
         on_subscribed: Callable[[str, str], None],
     ) -> None:
@@ -192,7 +192,7 @@ class Broker:
         if line.startswith("mosquitto version") and line.endswith("running"):
             self._ready.set()
         elif found := _CONNECTED.search(line):
-            self._on_connected(found["client"])
+            self._on_connected(found["client"], found["user"])
         elif found := _DISCONNECTED.search(line):
             self._on_disconnected(found["client"])
         elif found := _SUBSCRIBED.search(line):

@@ -27,6 +27,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import parse_qs
 
 import paho.mqtt.client as mqtt  # type: ignore[import-untyped]
 
@@ -68,6 +69,8 @@ class EdgeHub:
         self.host = host or self.address
         self.connections = 0
         """Logins of the module so far."""
+        self.model_id: str | None = None
+        """What the module announced as its DTDL model with the last of them."""
         self._twin = ModuleTwin(desired)
         self._subscriptions: set[str] = set()
         self._connected = False
@@ -362,9 +365,11 @@ class EdgeHub:
             self._connected = False
             self._changed.notify_all()
 
-    def _client_connected(self, client: str) -> None:
+    def _client_connected(self, client: str, user: str) -> None:
         if client == self._client_id:
             with self._changed:
+                # HOST/DEVICE/MODULE/?api-version=…&DeviceClientType=…&model-id=…, where edgeHub reads it too.
+                self.model_id = parse_qs(user.partition("?")[2]).get("model-id", [None])[0]
                 self._connected = True
                 self.connections += 1
                 self._changed.notify_all()

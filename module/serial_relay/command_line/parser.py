@@ -83,7 +83,8 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     diagnosis.add_argument("--json", action="store_true", help="print JSON, for programs")
 
     schema = commands.add_parser(
-        "schema", help="print the JSON Schema of the desired or reported properties or of the direct methods"
+        "schema",
+        help="print the JSON Schema of the desired or reported properties or of the direct methods, or the DTDL model",
     )
     schema.add_argument(
         "document", nargs="?", choices=printing.DOCUMENTS, default="desired", help="by default: desired"

@@ -27,6 +27,7 @@ from serial_relay.twin.desired import Desired, parse
 from serial_relay.twin.keys import DEFAULT_REPORT_INTERVAL
 from serial_relay.twin.last_good import LastGood
 from serial_relay.twin.methods import Methods
+from serial_relay.twin.plug_and_play import acknowledge
 from serial_relay.twin.reported import ModuleFacts, render
 from serial_relay.twin.reporter import Reporter
 from serial_relay.twin.twin import ConfigSource, Document, Twin, TwinUnavailableError
@@ -55,7 +56,10 @@ class Service:
         """The configurations that run; a faulty entry falls back on them."""
         self._identities = Identities(settings.state_dir, os.environ, self._identity_changed)
         self._supervisor = Supervisor(links, watches, self._port_changed, self._identities, devices)
-        self._reporter = Reporter(ModuleFacts(version=__version__, started_at=time.time()))
+        self._plug_and_play = settings.plug_and_play
+        self._reporter = Reporter(
+            ModuleFacts(version=__version__, started_at=time.time()), plug_and_play=self._plug_and_play
+        )
         self._links = links
         self._methods = Methods(
             self._supervisor, self._section, settings.allowed_methods, diagnose=self._diagnose
@@ -107,9 +111,9 @@ class Service:
         self._reporter.configured(facts, self._report_interval, time.monotonic())
         self._report_due.set()
 
-    def synchronised(self) -> None:
+    def synchronised(self, reported: Document | None = None) -> None:
         """See `TwinEvents`."""
-        self._reporter.resend_all(time.monotonic())
+        self._reporter.resend_all(time.monotonic(), reported=reported)
         self._report_due.set()
 
     async def method_called(self, name: str, payload: object) -> tuple[int, object]:
@@ -156,6 +160,9 @@ class Service:
             config_source=source,
             desired_version=desired.version,
             faults=desired.faults,
+            acknowledgements=acknowledge(document, desired)
+            if self._plug_and_play and source == "hub"
+            else {},
         )
         self._reporter.configured(facts, desired.report_interval, time.monotonic())
         self._report_due.set()

@@ -80,6 +80,8 @@ class Settings(BaseSettings):
         default=None, alias="HEALTH_SOCKET", description="an absolute path of a socket, or empty for none"
     )
     """The socket that `python -m serial_relay.process.health` asks."""
+    plug_and_play: bool = Field(default=False, alias="PLUG_AND_PLAY", description="true or false")
+    """Whether the module announces its DTDL model and reports in the form of IoT Plug and Play."""
 
 
 def read_settings() -> Settings:

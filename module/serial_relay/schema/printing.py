@@ -9,15 +9,19 @@ from collections.abc import Callable, Mapping
 from serial_relay.schema.desired import desired_schema
 from serial_relay.schema.json_schema import Json
 from serial_relay.schema.methods import methods_schema
+from serial_relay.schema.model import model
 from serial_relay.schema.reported import reported_schema
 
 DOCUMENTS: Mapping[str, Callable[[], Json]] = {
     "desired": desired_schema,
     "reported": reported_schema,
     "methods": methods_schema,
+    "model": model,
 }
 
-FILES: Mapping[str, str] = {name: f"{name}.schema.json" for name in DOCUMENTS}
+FILES: Mapping[str, str] = {name: f"{name}.schema.json" for name in DOCUMENTS} | {
+    "model": "serial-relay.dtdl.json"
+}
 """The names of the documents' files."""
 
 

@@ -76,8 +76,12 @@ class Timing:
 class EdgeTwin:
     """A `twin.Twin` over edgeHub, for a module in the environment that edgeAgent gives it."""
 
-    def __init__(self, timing: Timing | None = None, backoff: Backoff | None = None) -> None:
+    def __init__(
+        self, timing: Timing | None = None, backoff: Backoff | None = None, model_id: str | None = None
+    ) -> None:
+        """`model_id` is announced to the hub: the DTDL model for IoT Plug and Play."""
         self._timing = timing or Timing()
+        self._announced_as = model_id or "EflowSerialRelay"
         self._backoff = backoff or Backoff(first=0.5, cap=60.0)
         self._client: _Client | None = None
 
@@ -115,26 +119,37 @@ class EdgeTwin:
         clock = asyncio.get_running_loop().time
         works_since = None
         try:
-            async with _Client.started(events, self._timing) as client:
+            async with _Client.started(events, self._timing, self._announced_as) as client:
                 await client.connected()
-                newest = await self._read(client, events, None)
+                newest, reported = await self._read(client, events, None)
                 works_since = clock()
                 log.info("connected to edgeHub at %s", os.environ.get("IOTEDGE_GATEWAYHOSTNAME"))
                 self._client = client
-                events.synchronised()
+                events.synchronised(reported)
                 while True:
                     await client.changed(self._timing.probe)
-                    newest = await self._read(client, events, newest)
+                    newest, _ = await self._read(client, events, newest)
         except (_EndedError, _RefusedError, OSError) as error:
             return str(error), None if works_since is None else clock() - works_since
         finally:
             self._client = None
 
-    async def _read(self, client: _Client, events: TwinEvents, newest: int | None) -> int | None:
-        """Read the desired section, hand it over if it is new, and return the newest `$version` seen."""
-        desired = await client.call("read_desired")
+    async def _read(
+        self, client: _Client, events: TwinEvents, newest: int | None
+    ) -> tuple[int | None, Document]:
+        """Read the twin and hand the desired section over if it is new.
+
+        Returns the newest `$version` seen, and the reported section.
+        """
+        twin = await client.call("read_twin")
+        desired = twin.get("desired") if isinstance(twin, dict) else twin
         if not isinstance(desired, dict):
             raise _RefusedError(f"edgeHub answered a twin read with {type(desired).__name__}")
+        reported = twin.get("reported")
+        return self._news(desired, events, newest), reported if isinstance(reported, dict) else {}
+
+    @staticmethod
+    def _news(desired: Document, events: TwinEvents, newest: int | None) -> int | None:
         version = desired.get("$version")
         log.debug("read the desired properties, $version %s", version)
         if not isinstance(version, int):
@@ -173,7 +188,7 @@ class _Client:
 
     @staticmethod
     @contextlib.asynccontextmanager
-    async def started(events: TwinEvents, timing: Timing) -> AsyncIterator[_Client]:
+    async def started(events: TwinEvents, timing: Timing, announced_as: str) -> AsyncIterator[_Client]:
         """Start the process, and see it gone at the end.
 
         Raises:
@@ -184,6 +199,7 @@ class _Client:
             "-P",
             str(_CLIENT_PROGRAM),
             str(timing.token),
+            announced_as,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

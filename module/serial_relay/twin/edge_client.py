@@ -9,7 +9,7 @@ It does not reconnect, back off or time out: whatever happens to the connection 
 token every hour, after which nothing is subscribed again) ends the process, and the parent starts the next.
 
 One JSON object a line. From the parent on standard input, `id` being echoed in the answer:
-    {"id": 1, "call": "read_desired"}                    -> {"id": 1, "result": {...}} or {"id": 1, "error": "..."}
+    {"id": 1, "call": "read_twin"}                       -> {"id": 1, "result": {...}} or {"id": 1, "error": "..."}
     {"id": 2, "call": "report", "patch": {...}}          -> {"id": 2, "result": null} or {"id": 2, "error": "..."}
     {"id": 3, "call": "answer", "request": "7", "status": 200, "payload": ...}
 To the parent on standard output:
@@ -72,7 +72,10 @@ class _Parent:
 
 
 def main() -> NoReturn:
-    """Connect, serve the parent, and end with the connection. The first argument is the tokens' life in seconds."""
+    """Connect, serve the parent, and end with the connection.
+
+    The arguments are the tokens' life in seconds, and how the module is announced.
+    """
     parent = _Parent(_private_stdout())
     logging.disable()
     os.nice(NICENESS)
@@ -80,7 +83,7 @@ def main() -> NoReturn:
     if missing:
         parent.end(f"this is not the environment of an IoT Edge module: {', '.join(missing)} not set")
     try:
-        client = _create(token_seconds=int(sys.argv[1]))
+        client = _create(token_seconds=int(sys.argv[1]), announced_as=sys.argv[2])
     except Exception as error:  # noqa: BLE001 - the SDK lets errors of requests and urllib3 through
         parent.end(f"cannot get credentials from {os.environ['IOTEDGE_WORKLOADURI']}: {_explain(error)}")
     try:
@@ -101,15 +104,19 @@ def _private_stdout() -> BinaryIO:
     return stream
 
 
-def _create(token_seconds: int) -> IoTHubModuleClient:
-    """Let the SDK ask the workload API for edgeHub's authority and a signed token."""
+def _create(token_seconds: int, announced_as: str) -> IoTHubModuleClient:
+    """Let the SDK ask the workload API for edgeHub's authority and a signed token.
+
+    The SDK puts `product_info` into the user name of MQTT: as `model-id` if it begins with `dtmi`, and otherwise behind
+    its own name (`pipeline_stages_iothub_mqtt.py` of azure-iot-device 2.14).
+    """
     return IoTHubModuleClient.create_from_edge_environment(
         auto_connect=False,
         connection_retry=False,
         ensure_desired_properties=False,
         keep_alive=KEEP_ALIVE_SECONDS,
         sastoken_ttl=token_seconds,
-        product_info="EflowSerialRelay",
+        product_info=announced_as,
     )
 
 
@@ -135,8 +142,8 @@ def _carry_out(client: IoTHubModuleClient, parent: _Parent, message: Mapping[str
     answer: dict[str, Any] = {"id": message["id"]}
     try:
         match message["call"]:
-            case "read_desired":
-                answer["result"] = client.get_twin()["desired"]
+            case "read_twin":
+                answer["result"] = client.get_twin()
             case "report":
                 client.patch_twin_reported_properties(message["patch"])
                 answer["result"] = None

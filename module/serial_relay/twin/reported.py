@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,6 +38,9 @@ MODULE_KEYS = (
     "configErrors",
     "moduleFingerprint",
 )
+ACKNOWLEDGEMENTS = "acknowledgements"
+"""The key of a section under which `plug_and_play` keeps what is sent in other places."""
+
 _LINE_KEYS = ("baudRate", "dataBits", "parity", "stopBits", "flowControl")
 PORT_KEYS: Mapping[str, tuple[str, ...]] = {
     "state": (),
@@ -62,6 +65,7 @@ _REDUCTIONS = (
     "kindReason",
     "modem",
     "line",
+    "acknowledgements.value",
     "lastError.message",
     "since",
     "kind",
@@ -77,7 +81,10 @@ _REDUCTIONS = (
     "configError",
     "lastError",
 )
-"""What is left out of all ports when the section is too long, the least important first."""
+"""What is left out of all ports when the section is too long, the least important first.
+
+`acknowledgements.value` is what `plug_and_play` repeats of the desired properties: the objects among them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,8 @@ class ModuleFacts:
     faults: tuple[ConfigFault, ...] = ()
     fingerprint: str | None = None
     """Of this module's own certificate, from its first use."""
+    acknowledgements: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Of the desired properties, for `plug_and_play`; not part of what `render` gives."""
 
 
 def render(facts: ModuleFacts, statuses: Mapping[str, PortStatus]) -> dict[str, Any]:
@@ -134,8 +143,13 @@ def fit(section: Document, limit: int = MAX_SECTION_BYTES) -> tuple[dict[str, An
     for reduction in _REDUCTIONS:
         if json_size(fitted) <= limit:
             return fitted, tuple(omitted)
-        omitted.append(reduction)
         key, _, below = reduction.partition(".")
+        if key == ACKNOWLEDGEMENTS:
+            if key in fitted:
+                fitted[key] = {name: _without_object(each, below) for name, each in fitted[key].items()}
+                omitted.append(reduction)
+            continue
+        omitted.append(reduction)
         for port in ports.values():
             if below and key in port:
                 port[key] = {name: value for name, value in port[key].items() if name != below}
@@ -144,6 +158,10 @@ def fit(section: Document, limit: int = MAX_SECTION_BYTES) -> tuple[dict[str, An
     while json_size(fitted) > limit and ports:
         omitted.append(f"serialPorts.{ports.popitem()[0]}")
     return fitted, tuple(omitted)
+
+
+def _without_object(values: Document, key: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name != key or not isinstance(value, Mapping)}
 
 
 def merge_patch(held: Document, wanted: Document) -> dict[str, Any]:
@@ -178,6 +196,24 @@ class _Anything:
 
 
 _ANYTHING = _Anything()
+
+
+def outline(document: Document) -> dict[str, Any]:
+    """Return the document with a value in each place that is equal to nothing: of what is held, only places are known."""
+    return {
+        key: outline(value) if isinstance(value, Mapping) and value else _ANYTHING
+        for key, value in document.items()
+    }
+
+
+def united(first: Document, second: Document) -> dict[str, Any]:
+    """Return the places of both outlines."""
+    places = {**first, **second}
+    for key in first.keys() & second.keys():
+        if isinstance(first[key], Mapping):
+            below = second[key]
+            places[key] = united(first[key], below if isinstance(below, Mapping) else {})
+    return places
 
 
 def unknown_section(ports: Iterable[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -17,13 +17,17 @@ from typing import Any
 from serial_relay.status import ErrorCode, PortStatus, State
 from serial_relay.twin.keys import DEFAULT_REPORT_INTERVAL
 from serial_relay.twin.limits import MAX_SECTION_BYTES
+from serial_relay.twin.plug_and_play import incoming, outgoing, with_acknowledgements
 from serial_relay.twin.reported import (
+    ACKNOWLEDGEMENTS,
     MODULE_KEYS,
     ModuleFacts,
     fit,
     json_size,
     merge_patch,
+    outline,
     render,
+    united,
     unknown_section,
 )
 from serial_relay.twin.twin import Document
@@ -47,7 +51,15 @@ _LAST_RETRY = 3600 / PER_HOUR
 _ROUNDING = 1e-6
 
 _HEALTHY = (State.CONNECTING, State.NEGOTIATING, State.CONNECTED, State.IDLE)
-_FACTS = ("version", "startedAt", "configSource", "desiredVersion", "configErrors", "moduleFingerprint")
+_FACTS = (
+    "version",
+    "startedAt",
+    "configSource",
+    "desiredVersion",
+    "configErrors",
+    "moduleFingerprint",
+    ACKNOWLEDGEMENTS,
+)
 
 
 class _Urgency(IntEnum):
@@ -69,12 +81,15 @@ class Reporter:
     changes, and one each report interval by counters.
     """
 
-    def __init__(self, facts: ModuleFacts) -> None:
+    def __init__(self, facts: ModuleFacts, *, plug_and_play: bool = False) -> None:
+        """With `plug_and_play` the section goes out in the form of that convention."""
         self._facts = facts
+        self._plug_and_play = plug_and_play
         self._interval = DEFAULT_REPORT_INTERVAL
         self._bucket = _TokenBucket()
         self._held: dict[str, Any] | None = None  # None: unknown
         self._names: set[str] = set()  # of ports that the other side may hold
+        self._places: dict[str, Any] = {}  # beside them, an outline: what the other side may hold
         self._sent: _Sent | None = None
         self._synchronised = False
         self._changed_at: float | None = None
@@ -102,12 +117,18 @@ class Reporter:
         settled = now + _SETTLE
         self._changed_at = settled if self._changed_at is None else min(self._changed_at, settled)
 
-    def resend_all(self, now: float, held: Document | None = None) -> None:
+    def resend_all(self, now: float, held: Document | None = None, reported: Document | None = None) -> None:
         """Start again, because the other side holds `held`, or something unknown (None). Call this after each reconnect.
 
         A patch in flight is forgotten; if there was one, `held` is not trusted, since it may predate that patch.
+        `reported` is what the other side showed, in the form that it has there: it may be older than what was sent last,
+        so only its keys count. Those that are no longer wanted, also from an earlier run of the module, are removed.
         """
         self._hold(None if self._sent else held)
+        if reported is not None:
+            found = incoming(reported, plug_and_play=self._plug_and_play)
+            self._names.update(found.pop("serialPorts"))
+            self._places = united(self._places, outline(found))
         self._sent = None
         if not self._synchronised:
             self._synchronised = True
@@ -132,7 +153,7 @@ class Reporter:
             return None
         section = self._fitted(statuses)
         whole = self._held is None
-        held = unknown_section(self._names | statuses.keys()) if self._held is None else self._held
+        held = self._unknown(statuses) if self._held is None else self._held
         urgency = _Urgency.PROMPT if whole else _urgency(held, section)
         counters_due = self._counters_at <= now
         paid = urgency >= _Urgency.CALM
@@ -152,13 +173,14 @@ class Reporter:
             return None
         if json_size(patch) > MAX_SECTION_BYTES:
             # The nulls for what the other side must forget make it so long. It forgets all of it first, then.
-            section, patch = {}, dict.fromkeys((*MODULE_KEYS, "serialPorts"))
+            section, patch = {}, dict.fromkeys((*MODULE_KEYS, "serialPorts", *self._places))
             self._changed_at = now
         if paid:
             self._bucket.take()
         self._sent = _Sent(section, paid=paid)
         self._names.update(section.get("serialPorts", ()))
-        return patch
+        self._places = united(self._places, _places(section))
+        return outgoing(patch) if self._plug_and_play else patch
 
     def accepted(self) -> None:
         """Record that the last patch is stored."""
@@ -182,12 +204,21 @@ class Reporter:
         if section is None:
             self._held = None
             return
-        self._held = {key: section[key] for key in (*MODULE_KEYS, "serialPorts") if key in section}
+        self._held = {
+            key: section[key] for key in (*MODULE_KEYS, "serialPorts", ACKNOWLEDGEMENTS) if key in section
+        }
         ports = self._held.get("serialPorts")
         self._names = set(ports) if isinstance(ports, Mapping) else set()
+        self._places = _places(section)
+
+    def _unknown(self, ports: Iterable[str]) -> dict[str, Any]:
+        return united(unknown_section(self._names.union(ports)), self._places)
 
     def _fitted(self, statuses: Mapping[str, PortStatus]) -> dict[str, Any]:
-        section, omitted = fit(render(self._facts, statuses))
+        section = render(self._facts, statuses)
+        if self._plug_and_play:
+            section = with_acknowledgements(section, self._facts.acknowledgements)
+        section, omitted = fit(section)
         if omitted != self._omitted:
             if omitted:
                 log.warning(
@@ -224,6 +255,11 @@ class _TokenBucket:
 
     def give_back(self) -> None:
         self._level += 1
+
+
+def _places(section: Document) -> dict[str, Any]:
+    """Return the outline of what a section has beside ports and keys that are always the same."""
+    return outline({ACKNOWLEDGEMENTS: section[ACKNOWLEDGEMENTS]}) if ACKNOWLEDGEMENTS in section else {}
 
 
 def _urgency(held: Document, section: Document) -> _Urgency:

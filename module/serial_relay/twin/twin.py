@@ -28,8 +28,11 @@ class TwinEvents(Protocol):
     def desired_unreadable(self, message: str) -> None:
         """Record that the source holds no usable document, such as a file that is not JSON; the last one stays."""
 
-    def synchronised(self) -> None:
-        """Send the whole reported state, because the other side is connected (again) and may not have it."""
+    def synchronised(self, reported: Document | None = None) -> None:
+        """Send the whole reported state, because the other side is connected (again) and may not have it.
+
+        `reported` is what the other side showed, which may be older than what was sent last; None where nothing is kept.
+        """
 
     async def method_called(self, name: str, payload: object) -> tuple[int, object]:
         """Carry out a direct method and return its status (with HTTP's meaning) and JSON answer. Never raises."""

@@ -18,6 +18,7 @@ VARIABLES = (
     "METRICS_PORT",
     "METRICS_ADDRESS",
     "HEALTH_SOCKET",
+    "PLUG_AND_PLAY",
 )
 
 
@@ -36,6 +37,7 @@ def test_everything_has_a_default() -> None:
     assert settings.allowed_methods == METHOD_NAMES
     assert (settings.metrics_address, settings.metrics_port) == (IPv4Address("127.0.0.1"), 9600)
     assert settings.health_socket is None
+    assert settings.plug_and_play is False
 
 
 def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,6 +50,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "0",
         "::",
         "/run/health",
+        "true",
     )
     for name, value in zip(VARIABLES, values, strict=True):
         monkeypatch.setenv(name, value)
@@ -59,6 +62,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.allowed_methods == {"getStatus", "restartPort"}
     assert (settings.metrics_address, settings.metrics_port) == (IPv6Address("::"), 0)
     assert settings.health_socket == Path("/run/health")
+    assert settings.plug_and_play is True
 
 
 @pytest.mark.parametrize(
@@ -82,6 +86,7 @@ def test_an_empty_directory_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
         ("STATE_DIR", "x", 'STATE_DIR must be an absolute path, or empty to keep nothing on disk, not "x"'),
         ("SERIAL_GID", "dialout", 'SERIAL_GID must be a number of a group, 0-4294967294, not "dialout"'),
         ("SERIAL_GID", "-1", 'SERIAL_GID must be a number of a group, 0-4294967294, not "-1"'),
+        ("PLUG_AND_PLAY", "maybe", 'PLUG_AND_PLAY must be true or false, not "maybe"'),
         (
             "METRICS_PORT",
             "65536",

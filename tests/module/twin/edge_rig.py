@@ -44,7 +44,8 @@ class Recorder:
     def desired_unreadable(self, message: str) -> None:
         raise AssertionError(message)
 
-    def synchronised(self) -> None:
+    def synchronised(self, reported: Document | None = None) -> None:
+        assert reported is not None
         self.synchronisations += 1
 
     async def method_called(self, name: str, payload: object) -> tuple[int, object]:

@@ -100,7 +100,7 @@ async def test_it_starts_with(fault: Fault, hub: EdgeHub) -> None:
         (EdgeHub.refuse_logins, "not authorised"),
         (lambda hub: hub.workload.stop(), "cannot get credentials from unix:///.*: .*No such file"),
         (EdgeHub.suspend, "no connection was made within 3 s"),
-        (set_faults(lose_replies=True), "edgeHub did not answer read_desired within 2 s"),
+        (set_faults(lose_replies=True), "edgeHub did not answer read_twin within 2 s"),
     ],
 )
 async def test_the_log_says_why_there_is_no_connection(

@@ -17,6 +17,7 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
+from serial_relay.twin.plug_and_play import MODEL_ID
 from tests.edgehub.hub import EdgeHub
 from tests.module.twin.edge_faults import FAULTS, Fault
 from tests.system.processes import PATIENCE, Program, free_port, python_program, wait_for
@@ -100,7 +101,7 @@ class Module:
 
     def __init__(self, hub: EdgeHub, directory: Path, **environment: str) -> None:
         self.links = directory / "dev"
-        self.links.mkdir(exist_ok=True)
+        self.links.mkdir(parents=True, exist_ok=True)
         self.program = Program(
             python_program("-m", "serial_relay"),
             directory / "module.log",
@@ -288,3 +289,64 @@ def test_no_token_and_no_key_stands_in_the_log(hub: EdgeHub, module: Module) -> 
     assert all(line.startswith("<") for line in lines), lines
     assert "SharedAccessSignature" not in module.program.log
     assert "sig=" not in module.program.log
+
+
+def test_with_plug_and_play_it_announces_its_model_and_acknowledges_what_was_asked_for(
+    hub: EdgeHub, tmp_path: Path, echo: EchoServer
+) -> None:
+    with closing(Module(hub, tmp_path / "off", PLUG_AND_PLAY="false")):
+        hub.wait_reported(lambda reported: reported.get("status") == "ok")
+        assert hub.model_id is None
+    with closing(Module(hub, tmp_path / "on", PLUG_AND_PLAY="true")):
+        reported = hub.wait_reported(
+            lambda reported: {"portStatus", "host"} <= reported.keys() and reported["status"] == "ok"
+        )
+        assert hub.model_id == MODEL_ID
+        assert reported["host"] == {"value": "127.0.0.1", "ac": 200, "av": 1}
+        assert reported["serialPorts"] == {"value": {"a": {"tcpPort": echo.port}}, "ac": 200, "av": 1}
+        assert reported["portStatus"]["a"]["state"] == "connected"
+        hub.patch_desired(
+            {"reportIntervalSeconds": "often", "serialPorts": {"b": {"tcpPort": 70000}, "c": {"tcpPort": 5}}}
+        )
+        reported = hub.wait_reported(lambda reported: reported.get("desiredVersion") == 2)
+        assert reported["host"] == {"value": "127.0.0.1", "ac": 200, "av": 2}
+        assert reported["reportIntervalSeconds"] == {
+            "ac": 400,
+            "av": 2,
+            "ad": 'reportIntervalSeconds must be seconds, 1-604800, not "often"',
+        }
+        assert reported["serialPorts"] == {
+            "value": {"a": {"tcpPort": echo.port}, "c": {"tcpPort": 5}},
+            "ac": 400,
+            "av": 2,
+            "ad": "serialPorts.b.tcpPort must be a TCP port, 1-65535, not 70000",
+        }
+        assert set(reported["portStatus"]) == {"a", "b", "c"}
+        hub.patch_desired({"reportIntervalSeconds": None, "serialPorts": {"b": None, "c": None}})
+        reported = hub.wait_reported(lambda reported: reported.get("desiredVersion") == 3)
+        assert "reportIntervalSeconds" not in reported
+        assert reported["serialPorts"] == {"value": {"a": {"tcpPort": echo.port}}, "ac": 200, "av": 3}
+        assert set(reported["portStatus"]) == {"a"}
+        status, answer = hub.call_method("getStatus")
+        assert status == 200
+        assert answer["serialPorts"]["a"]["state"] == "connected"
+        assert hub.call_method("restartPort", {"port": "a"})[0] == 200
+        wait_for(
+            lambda: hub.call_method("getStatus")[1]["serialPorts"]["a"]["connects"] == 2, "another connection"
+        )
+    with closing(Module(hub, tmp_path / "off again")):
+        reported = hub.wait_reported(lambda reported: reported.get("serialPorts", {}).keys() == {"a"})
+        assert hub.model_id is None
+        assert not {"portStatus", "host", "reportIntervalSeconds", "tls"} & reported.keys()
+    assert not hub.violations
+
+
+def test_ports_that_went_while_the_module_was_stopped_are_not_reported_any_more(
+    hub: EdgeHub, tmp_path: Path, echo: EchoServer
+) -> None:
+    with closing(Module(hub, tmp_path)):
+        hub.wait_reported(lambda reported: reported.get("status") == "ok")
+    hub.patch_desired({"serialPorts": {"a": None, "b": {"tcpPort": echo.port}}})
+    with closing(Module(hub, tmp_path)):
+        reported = hub.wait_reported(lambda reported: "b" in reported.get("serialPorts", {}))
+        assert set(reported["serialPorts"]) == {"b"}

@@ -32,7 +32,8 @@ class Events:
     def desired_unreadable(self, message: str) -> None:
         self.complaints.append(message)
 
-    def synchronised(self) -> None:
+    def synchronised(self, reported: Mapping[str, Any] | None = None) -> None:
+        assert reported is None
         self.synchronisations += 1
 
     async def reach(self, documents: int) -> None:

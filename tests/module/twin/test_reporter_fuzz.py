@@ -1,9 +1,13 @@
-"""Generated lives of a reporter: whatever happens to ports and to the hub, the newest state gets there in the end."""
+"""Generated lives of a reporter: whatever happens to ports and to the hub, the newest state gets there in the end.
+
+In both forms, that of IoT Plug and Play too, and whichever form the hub holds from before.
+"""
 
 from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import settings
@@ -20,6 +24,7 @@ from serial_relay.status import (
     PortStatus,
     State,
 )
+from serial_relay.twin.plug_and_play import WRITABLE, outgoing, with_acknowledgements
 from serial_relay.twin.reported import ModuleFacts, fit, render
 from serial_relay.twin.reporter import Reporter
 from tests.edgehub.twin import ModuleTwin
@@ -56,24 +61,64 @@ statuses = st.builds(
 )
 
 
+values = (
+    st.just("10.0.0.1")
+    | st.just(900)
+    | st.dictionaries(
+        st.sampled_from(["a", "b", "verify"]), st.just("x") | st.just({"tcpPort": 5002}), max_size=2
+    )
+)
+acknowledgements = st.dictionaries(
+    st.sampled_from(WRITABLE),
+    st.fixed_dictionaries(
+        {"ac": st.sampled_from([200, 400]), "av": st.integers(0, 2**31)},
+        optional={"value": values, "ad": st.text("aü", max_size=5)},
+    ),
+)
+
+
 class Life(RuleBasedStateMachine):
     """One reporter, its ports, and an edgeHub that takes only what keeps its rules."""
+
+    plug_and_play = False
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
         self.facts = ModuleFacts("1.0.0", 0)
-        self.reporter = Reporter(self.facts)
+        self.reporter = Reporter(self.facts, plug_and_play=self.plug_and_play)
         self.ports: dict[str, PortStatus] = {}
         self.before: dict[str, PortStatus] = {}
         self.hub = ModuleTwin()
         self.under_way: dict[str, Any] | None = None
 
-    @initialize(ports=st.dictionaries(names, statuses, max_size=3), there=st.booleans())
-    def the_module_starts(self, ports: dict[str, PortStatus], there: bool) -> None:
+    @initialize(
+        ports=st.dictionaries(names, statuses, max_size=3),
+        there=st.booleans(),
+        other_form=st.booleans(),
+        of_before=st.none() | st.tuples(st.dictionaries(names, statuses, max_size=3), acknowledgements),
+    )
+    def the_module_starts(
+        self,
+        ports: dict[str, PortStatus],
+        there: bool,
+        other_form: bool,
+        of_before: tuple[dict[str, PortStatus], dict[str, Any]] | None,
+    ) -> None:
         self.ports = ports
-        if there:
-            self.reporter.resend_all(self.now)
+        if of_before is not None:
+            self.facts = replace(self.facts, acknowledgements=of_before[1])
+            held = self.section(of_before[0], self.plug_and_play is not other_form)
+            self.hub.patch_reported(json.dumps(held).encode())
+            self.facts = replace(self.facts, acknowledgements={})
+        if there or of_before is not None:
+            self.reporter.resend_all(self.now, reported=self.hub.whole()["reported"])
+
+    def section(self, ports: dict[str, PortStatus], plug_and_play: bool) -> dict[str, Any]:
+        section = render(self.facts, ports)
+        if not plug_and_play:
+            return fit(section)[0]
+        return outgoing(fit(with_acknowledgements(section, self.facts.acknowledgements))[0])
 
     @rule(name=names, status=statuses)
     def a_port_changes(self, name: str, status: PortStatus) -> None:
@@ -100,11 +145,18 @@ class Life(RuleBasedStateMachine):
         version=st.none() | st.integers(0, 2**40),
         found=st.lists(faults, max_size=12).map(tuple),
         interval=st.sampled_from([600.0, 3600.0]),
+        acknowledged=acknowledgements,
     )
     def a_configuration_arrives(
-        self, version: int | None, found: tuple[ConfigFault, ...], interval: float
+        self,
+        version: int | None,
+        found: tuple[ConfigFault, ...],
+        interval: float,
+        acknowledged: dict[str, Any],
     ) -> None:
         self.facts = ModuleFacts("1.0.0", 0, "hub", version, found)
+        if self.plug_and_play:
+            self.facts = replace(self.facts, acknowledgements=acknowledged)
         self.reporter.configured(self.facts, interval, self.now)
 
     @rule(seconds=st.sampled_from([0.0, 0.1, 1.0, 10.0, 300.0, 4000.0]))
@@ -139,12 +191,13 @@ class Life(RuleBasedStateMachine):
             else:
                 self.reporter.failed(self.now)
 
-    @rule(known=st.booleans(), lost=st.booleans())
-    def the_other_side_is_back(self, known: bool, lost: bool) -> None:
+    @rule(known=st.booleans(), shown=st.booleans(), lost=st.booleans())
+    def the_other_side_is_back(self, known: bool, shown: bool, lost: bool) -> None:
         if lost:
             self.hub = ModuleTwin()
         self.under_way = None
-        self.reporter.resend_all(self.now, copy.deepcopy(self.hub.reported) if known else None)
+        held = copy.deepcopy(self.hub.reported) if known and not self.plug_and_play else None
+        self.reporter.resend_all(self.now, held, self.hub.whole()["reported"] if shown else None)
 
     @invariant()
     def the_hub_holds_no_more_than_it_takes(self) -> None:
@@ -164,8 +217,16 @@ class Life(RuleBasedStateMachine):
                 self.reporter.accepted()
                 messages += 1
         assert messages <= 3
-        assert self.hub.reported == fit(render(self.facts, self.ports))[0]
+        assert self.hub.reported == self.section(self.ports, self.plug_and_play)
+
+
+class LifeWithPlugAndPlay(Life):
+    """The same in the form of IoT Plug and Play."""
+
+    plug_and_play = True
 
 
 Life.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None, derandomize=True)
+LifeWithPlugAndPlay.TestCase.settings = Life.TestCase.settings
 TestLife = Life.TestCase
+TestLifeWithPlugAndPlay = LifeWithPlugAndPlay.TestCase
