@@ -7,6 +7,7 @@ Prints a table and writes it as Markdown and as a picture. Run it on a quiet mac
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -76,7 +77,11 @@ def main() -> int:
             try:
                 with Bench(part) as bench:
                     result = measure(bench, effort)
-            except (AssertionError, OSError) as error:  # the other sections are worth having
+            except (
+                AssertionError,
+                OSError,
+                subprocess.SubprocessError,
+            ) as error:  # the other sections are worth having
                 console.print(f"\n[bold red]{title} failed:[/]")
                 console.print(str(error)[-_LONGEST_REASON:], markup=False)
                 failed.append(title)

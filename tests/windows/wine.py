@@ -23,6 +23,9 @@ HERE = Path(__file__).parent
 START_SECONDS = 120.0
 """For wine's own first start."""
 
+COMPILE_SECONDS = 600.0
+"""For all of the bundle's Python, on a machine that does much else."""
+
 
 class Wine:
     """One prefix: its C: drive, its COM ports and the processes in it."""
@@ -64,7 +67,9 @@ class Wine:
             archive.extractall(programs)
         (programs / top).rename(installed)
         python = installed / "runtime" / "python.exe"
-        compiled = self.run(python, "-I", "-m", "compileall", "-q", self.windows_path(installed))
+        compiled = self.run(
+            *(python, "-I", "-m", "compileall", "-q", self.windows_path(installed)), timeout=COMPILE_SECONDS
+        )
         assert compiled.returncode == 0, compiled.stdout
         return installed
 
