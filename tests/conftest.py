@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -18,6 +19,15 @@ the Python index has PowerShell or a .NET program."""
 
 ENFORCED = bool(os.environ.get("CI")) and sys.platform != "win32"
 """Not on Windows' Python, where ptys and signals are lacking: what is skipped there, tests/windows prints."""
+
+with contextlib.suppress(ImportError):  # Windows' Python under wine and the arm64 image have no hypothesis
+    from hypothesis import HealthCheck, settings
+
+    # An example that takes long on a busy machine is no fault.
+    settings.register_profile(
+        "untimed", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("untimed")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So a shell starts what runs in the background, and every program that a test starts would ignore Ctrl+C as well.
