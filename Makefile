@@ -1,6 +1,6 @@
 # Every target makes its own set-up: Debian packages through sudo where they are missing, .venv for Python.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check requirements audit dockerfiles docs pictures bench bench-tty soak bundle release release-notes check-tag publish check-workflows check-model test-packages test-dotnet test-installer test-container test-browser test-monitoring test-release test-arm64 test-tty test-windows clean
+.PHONY: help demo test check schemas requirements audit dockerfiles docs pictures bench bench-tty soak bundle release release-notes check-tag publish check-workflows check-model test-packages test-dotnet test-installer test-container test-browser test-monitoring test-release test-arm64 test-tty test-windows clean
 
 PYTHON := .venv/bin/python
 
