@@ -156,7 +156,7 @@ class Script:
         seconds = time.monotonic() - start
         actual = self._stage.port_reported(SECOND_PORT)["line"]
         assert actual.items() >= LINE.items(), f"the COM port has {actual}"
-        with serial.Serial(str(self._stage.links / SECOND_PORT), timeout=10) as port:
+        with serial.Serial(str(self._stage.links / SECOND_PORT), timeout=30) as port:
             port.write(b"hello, COM port")
             answer = port.read(15)
         assert answer == b"hello, COM port", f"the echo answered {answer!r}"

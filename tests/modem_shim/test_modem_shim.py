@@ -16,7 +16,7 @@ from tests.modem_shim.modem_shim import CD, CTS, DSR, DTR, RI, RTS, ModemShim
 
 _PROGRAM = """
 import json, sys, serial
-port = serial.Serial(sys.argv[1], 9600, bytesize=7, parity="E", stopbits=2, timeout=10)
+port = serial.Serial(sys.argv[1], 9600, bytesize=7, parity="E", stopbits=2, timeout=30)
 port.dtr, port.rts = False, True
 port.break_condition = True
 port.break_condition = False

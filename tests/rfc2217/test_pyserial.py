@@ -104,9 +104,9 @@ def pyserial_client(options: str = "") -> Iterator[tuple[Any, EchoingAccessServe
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: Any = serial.serial_for_url(
             # The first time is that of its network, 3 s by default.
-            f"rfc2217://127.0.0.1:{listener.getsockname()[1]}?timeout=20{options}",
+            f"rfc2217://127.0.0.1:{listener.getsockname()[1]}?timeout=30{options}",
             do_not_open=True,
-            timeout=20,
+            timeout=30,
         )
         opening = threading.Thread(target=port.open)
         opening.start()

@@ -59,7 +59,7 @@ def modbus_link(start_host: StartHost, start_relay: StartRelay) -> str:
 
 
 def test_modbus_master_pymodbus(modbus_link: str) -> None:
-    client = ModbusSerialClient(modbus_link, baudrate=19200, timeout=10)
+    client = ModbusSerialClient(modbus_link, baudrate=19200, timeout=30)
     assert client.connect()
     written = [random.randrange(65536) for _ in range(4)]
     try:

@@ -7,10 +7,11 @@ import select
 import socket
 import threading
 import time
+from contextlib import suppress
 
 from serial_host.com_port.port import DEVICE_BOUND
 from serial_host.plumbing.tcp_options import SOCKET_BUFFER
-from tests.host.running import PATIENCE, RunningServer, echo_port, serial_port, until
+from tests.host.running import PATIENCE, Client, RunningServer, echo_port, serial_port, until
 from tests.host.serial_device import SerialDevice
 
 MEGABYTE = 1_000_000
@@ -79,6 +80,40 @@ def test_a_client_that_reads_nothing_stops_the_device_and_is_not_cut(
         assert server.status()["bytes_from_device"] < len(data)
         assert client.receive(len(data)) == data
         writer.join()
+
+
+def test_what_was_never_sent_to_a_client_that_is_cut_is_counted(
+    device: SerialDevice, tcp_port: int, *, threads: bool
+) -> None:
+    data = os.urandom(300_000)
+    entry = {"device": device.name, "tcp_port": tcp_port, "take_over": True}
+    with (
+        RunningServer(serial_port(entry, threads=threads)) as server,
+        server.client(receive_buffer=SOCKET_BUFFER) as old,
+    ):
+        writer = device.sending(data)
+        session = server._server._ports[0]._session
+        assert session is not None
+        until(session._transport.get_write_buffer_size)  # for good, as this client reads nothing
+        with Client(tcp_port, source="127.0.0.2") as new:
+            new.send(b"mine")
+            last = data[-16:]
+            received = b""
+            while not received.endswith(last):
+                part = new.socket.recv(65536)
+                assert part, f"closed after {len(received)} bytes"
+                received += part
+        writer.join()
+        got = b""
+        with suppress(ConnectionResetError):
+            while part := old.socket.recv(65536):
+                got += part
+        lost = server.status()["discarded_from_device"]
+    assert data.startswith(got)
+    assert data.endswith(received)
+    missing = len(data) - len(got) - len(received)
+    # What was sent and not acknowledged is not known to be lost; a client that reads nothing has hardly any of it.
+    assert 0 < lost <= missing <= lost + SOCKET_BUFFER
 
 
 def test_what_a_client_sent_before_it_left_reaches_the_device(

@@ -23,6 +23,12 @@ from tests.host.running import PATIENCE, RunningServer, echo_port, until
 ECHOED = bytes(range(256)) * 64
 
 
+@pytest.fixture(autouse=True)
+def _clients_may_be_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("TIMEOUT", "SILENCE", "_LAST_WORDS"):
+        monkeypatch.setattr(handshake, limit, PATIENCE)
+
+
 @pytest.fixture
 def client(tmp_path: Path) -> Identity:
     identity = make_identity("client")
@@ -143,10 +149,7 @@ def test_one_address_has_so_many_handshakes_and_others_have_theirs(
             exchange(client)
 
 
-def test_a_plain_client_is_told_in_an_alert(
-    tcp_port: int, security: Security, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(handshake, "_LAST_WORDS", PATIENCE)
+def test_a_plain_client_is_told_in_an_alert(tcp_port: int, security: Security) -> None:
     with server(tcp_port, security) as running:
         running.wait_listening()
         with silent(tcp_port) as client:

@@ -142,7 +142,7 @@ def test_metrics_are_served(tmp_path: Path, desired: Path) -> None:
     port = free_port()
     with running(tmp_path, "--desired", str(desired), environment={"METRICS_PORT": str(port)}) as process:
         process.until((process.links / "a").is_symlink)
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
             client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
             answer = b""
             while data := client.recv(65536):

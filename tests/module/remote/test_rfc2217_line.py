@@ -72,7 +72,7 @@ async def test_the_host_answers_what_is_and_not_what_was_asked(
 async def test_what_an_application_sets_arrives_before_the_bytes_it_writes_then(ports: Ports) -> None:
     async with relayed(ports) as host:
         with serial.Serial(
-            str(ports.directory / "a"), 19_200, stopbits=serial.STOPBITS_TWO, rtscts=True, timeout=10
+            str(ports.directory / "a"), 19_200, stopbits=serial.STOPBITS_TWO, rtscts=True, timeout=30
         ) as port:
             port.write(b"at 19200 8N2")
             await until(lambda: host.data == b"at 19200 8N2")
@@ -170,7 +170,7 @@ async def test_a_port_opens_with_parity_every_time(ports: Ports) -> None:
 
 async def test_one_protocol_after_the_other_with_the_port_open(ports: Ports) -> None:
     async with serving(echo) as raw, relayed(ports) as host:
-        with serial.Serial(str(ports.directory / "a"), 19_200, timeout=10) as port:
+        with serial.Serial(str(ports.directory / "a"), 19_200, timeout=30) as port:
             port.write(b"rfc2217")
             assert await asyncio.to_thread(port.read, 7) == b"rfc2217"
             await ports.configure(tcp_port=raw.port, protocol=Protocol.RAW)
@@ -192,7 +192,7 @@ async def test_connected_on_open_the_first_bytes_come_after_their_settings(ports
     async with serving(host.serve) as server:
         await ports.configure(tcp_port=server.port, connect=Connect.ON_OPEN, **RFC2217)
         await ports.reaches(State.IDLE)
-        with serial.Serial(str(ports.directory / "a"), 57_600, timeout=10) as port:
+        with serial.Serial(str(ports.directory / "a"), 57_600, timeout=30) as port:
             port.write(b"first")
             assert await asyncio.to_thread(port.read, 5) == b"first"
         data = host.events.index(Data(b"first"))

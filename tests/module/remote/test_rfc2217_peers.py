@@ -138,7 +138,7 @@ async def test_everything_of_a_port_through_another_ones_access_server(
         await until(lambda: ports.status.round_trip_seconds)
 
         with serial.Serial(
-            str(ports.directory / "a"), 19_200, stopbits=serial.STOPBITS_TWO, timeout=10
+            str(ports.directory / "a"), 19_200, stopbits=serial.STOPBITS_TWO, timeout=30
         ) as port:
             everything = bytes(range(256)) + b"\xff" * 5
             port.write(everything)

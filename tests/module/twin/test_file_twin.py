@@ -321,3 +321,21 @@ async def test_without_a_further_thread_the_file_is_read_later(
     write(path, document(2))
     await events.reach(1)
     assert events.documents == [document(2)]
+
+
+async def test_a_change_in_the_turn_of_the_loop_that_ends_it_does_not_keep_it_alive(
+    tmp_path: Path, watches: Inotify
+) -> None:
+    """SIGTERM ends it so. `asyncio.wait_for` of Python 3.11 forgets a cancellation that comes together with the event."""
+    path = tmp_path / "desired.json"
+    write(path, document(1))
+    events = Events()
+    twin = FileTwin(path, None, watches)
+    running = asyncio.create_task(twin.run(events))
+    await events.reach(1)
+    await until(lambda: twin._changed._waiters)
+    twin._changed.set()
+    await asyncio.sleep(0)
+    running.cancel()
+    await until(running.done)
+    assert running.cancelled()
