@@ -160,7 +160,10 @@ class CuseDevice:
                 terminal.poll(unique, terminal.handle(number), kernel_handle, flags, events)
             case Opcode.OPEN:
                 *_start, process, _pad, _pad = fuse.IN_HEADER.unpack_from(self._buffer)
-                terminal.open(unique, privileged=lambda: _is_privileged(process))
+                flags, _open_flags = fuse.OPEN_IN.unpack_from(self._buffer, 40)
+                terminal.open(
+                    unique, nonblock=bool(flags & os.O_NONBLOCK), privileged=lambda: _is_privileged(process)
+                )
             case Opcode.RELEASE:
                 (number, *_rest) = fuse.RELEASE_IN.unpack_from(self._buffer, 40)
                 terminal.release(unique, number)

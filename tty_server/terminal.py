@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from tty_server import input_queue
@@ -41,6 +40,7 @@ from tty_server.messages import (
     MessageError,
 )
 from tty_server.modem_lines import OUTPUTS, ModemLines
+from tty_server.open_files import Handle, OpenFiles
 from tty_server.output_queue import OutputQueue
 from tty_server.purges import Purges
 from tty_server.reads import Reads
@@ -74,13 +74,6 @@ class RelaySide(Protocol):
         """Send bytes of the application, and return how many were taken."""
 
 
-@dataclass(slots=True)
-class Handle:
-    """An open file."""
-
-    hung_up: bool = False
-
-
 class Terminal:
     """The state of one port. Every method is called by the server's one thread."""
 
@@ -99,10 +92,9 @@ class Terminal:
         self.serial_flags = 0
         """Of `struct serial_struct`; nothing here depends on them."""
         self.window_size = bytes(8)
-        self._handles: dict[int, Handle] = {}
-        self._next_handle = 1
+        self._files = OpenFiles()
         self.users = 0
-        """Open files that were not hung up."""
+        """Open files that were not hung up, and opens that wait."""
         self._closing: float | None = None
         """After the last close: how long what was written may take to leave."""
         self._reads = Reads(
@@ -128,13 +120,14 @@ class Terminal:
 
     # Open and close.
 
-    def open(self, unique: int, *, privileged: Callable[[], bool]) -> None:
-        """Open the port. TIOCEXCL keeps out everybody without CAP_SYS_ADMIN, as in `tty_open`."""
+    def open(self, unique: int, *, nonblock: bool, privileged: Callable[[], bool]) -> None:
+        """Open the port; without CLOCAL an open waits for the carrier unless it may not.
+
+        TIOCEXCL keeps out everybody who has not CAP_SYS_ADMIN, as in `tty_open`.
+        """
         if self.exclusive and self.users and not privileged():
             self.kernel.fail(unique, errno.EBUSY)
             return
-        handle, self._next_handle = self._next_handle, self._next_handle + 1
-        self._handles[handle] = Handle()
         self.users += 1
         if self.users == 1:
             self._closing = None
@@ -142,20 +135,35 @@ class Terminal:
             if self.settings.output_speed:
                 self.set_outputs(OUTPUTS)
             self._tell_open()
-        self.kernel.answer(unique, OPEN_OUT.pack(handle, 0, 0))
+        if nonblock or self._may_open:
+            self.kernel.answer(unique, OPEN_OUT.pack(self._files.add(), 0, 0))
+        else:
+            self._files.waiting.append(unique)
+
+    @property
+    def _may_open(self) -> bool:
+        return bool(self.settings.cflag & CLOCAL) or self.lines.carrier
+
+    def _serve_opens(self) -> None:
+        if self._files.waiting and self._may_open:
+            for unique in self._files.stop_waiting():
+                self.kernel.answer(unique, OPEN_OUT.pack(self._files.add(), 0, 0))
 
     def release(self, unique: int, handle: int) -> None:
         """Close an open file; it is answered at once, since nothing can end an application's `close`."""
-        file = self._handles.pop(handle, None)
+        file = self._files.remove(handle)
         self.kernel.answer(unique, b"")
         if file is not None and not file.hung_up:
-            self.users -= 1
-            if not self.users:
-                self._last_close()
+            self._leave()
+
+    def _leave(self) -> None:
+        self.users -= 1
+        if not self.users:
+            self._last_close()
 
     def handle(self, number: int) -> Handle:
         """Return an open file; one that is not known counts as hung up."""
-        return self._handles.get(number) or Handle(hung_up=True)
+        return self._files.get(number)
 
     def _last_close(self) -> None:
         self.exclusive = False
@@ -184,8 +192,7 @@ class Terminal:
         """End every open file, as a lost carrier does: reads give an end of file, everything else EIO."""
         if not self.users:
             return
-        for file in self._handles.values():
-            file.hung_up = True
+        self._files.hang_up()
         self.users = 0
         self._reads.hang_up()
         self._writes.hang_up()
@@ -314,6 +321,7 @@ class Terminal:
         for unique in [unique for unique, mask in self._waits.items() if mask & changed]:
             del self._waits[unique]
             self.kernel.answer(unique, DONE)
+        self._serve_opens()
         if had_carrier and not self.lines.carrier and not self.settings.cflag & CLOCAL:
             self.hang_up()
 
@@ -347,6 +355,7 @@ class Terminal:
             self.received.configure(self.settings)
             self._reads.serve()
         self.output.configure(self.settings.oflag)
+        self._serve_opens()
         if self.users and bool(before.output_speed) is not bool(self.settings.output_speed):
             self.set_outputs(OUTPUTS if self.settings.output_speed else 0)  # B0 means "hang up"
 
@@ -377,6 +386,11 @@ class Terminal:
     def interrupt(self, unique: int) -> None:
         """End a request that waits, because its caller got a signal."""
         if self._reads.interrupt(unique):
+            return
+        if unique in self._files.waiting:
+            self._files.waiting.remove(unique)
+            self._leave()
+            self.kernel.fail(unique, errno.EINTR)
             return
         if self._writes.interrupt(unique):
             self.progress()

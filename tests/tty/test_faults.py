@@ -22,7 +22,7 @@ from tty_server.messages import Kind
 
 pytestmark = pytest.mark.tty
 
-_STANDS_STILL = 3.0
+_STANDS_STILL = 10.0
 """Seconds."""
 
 _LOCKS_AND_SLEEPS = """

@@ -14,7 +14,7 @@ from tty_server.cuse_device import explain
 from tty_server.drains import LONGEST_DRAIN
 from tty_server.fuse_requests import OPEN_OUT, POLL_OUT, POLL_SCHEDULE_NOTIFY, WRITE_OUT
 from tty_server.ioctls import INTEGERS, TABLE, Call
-from tty_server.messages import CTS, DTR, NUMBER, RTS, Kind, Line
+from tty_server.messages import CD, CTS, DTR, NUMBER, RTS, Kind, Line
 from tty_server.purges import LONGEST_PURGE
 from tty_server.terminal import Terminal
 
@@ -66,9 +66,13 @@ class Port:
         self._unique += 2
         return self._unique
 
-    def open(self, *, privileged: bool = False) -> int:
+    def try_to_open(self, *, nonblock: bool = False, privileged: bool = False) -> int:
         unique = self._next()
-        self.terminal.open(unique, privileged=lambda: privileged)
+        self.terminal.open(unique, nonblock=nonblock, privileged=lambda: privileged)
+        return unique
+
+    def open(self, *, nonblock: bool = False, privileged: bool = False) -> int:
+        unique = self.try_to_open(nonblock=nonblock, privileged=privileged)
         answer = self.recorder.answers[unique]
         return -answer if isinstance(answer, int) else int(OPEN_OUT.unpack(answer)[0])
 
@@ -281,7 +285,38 @@ def test_a_lost_carrier_hangs_up_unless_clocal_is_set(port: Port) -> None:
     port.terminal.set_inputs(0)
     assert port.answer(waiting) == b""
     assert port.answer(port.write(handle, b"x")) == errno.EIO
-    assert port.open() > 0
+    assert port.open(nonblock=True) > 0
+
+
+def test_an_open_waits_for_the_carrier_unless_clocal_is_set_or_it_may_not(port: Port) -> None:
+    first = port.open()
+    settings = port.terminal.settings
+    port.terminal.set_settings(settings._replace(cflag=settings.cflag & ~numbers.CLOCAL))
+    waits, interrupted = port.try_to_open(), port.try_to_open()
+    assert port.answer(waits) is port.answer(interrupted) is None
+    assert port.open(nonblock=True) > 0
+    port.terminal.interrupt(interrupted)
+    assert port.answer(interrupted) == errno.EINTR
+    port.terminal.set_inputs(CD)
+    assert isinstance(port.answer(waits), bytes)
+    port.terminal.set_inputs(0)  # which hangs up those that are open
+    assert port.terminal.users == 0
+    alone = port.try_to_open()
+    assert port.told(Kind.OUTPUTS)[-1] == bytes([DTR | RTS]), "an open that waits raises them too"
+    port.terminal.interrupt(alone)
+    assert port.told(Kind.OUTPUTS)[-1] == bytes([0])
+    again = port.try_to_open()
+    port.terminal.set_settings(settings)
+    assert isinstance(port.answer(again), bytes), "CLOCAL, set by another one, ends the wait"
+    port.close(first)
+
+
+def test_without_hupcl_the_lines_stay_raised_after_the_last_close(port: Port) -> None:
+    handle = port.open()
+    settings = port.terminal.settings
+    port.terminal.set_settings(settings._replace(cflag=settings.cflag & ~numbers.HUPCL))
+    port.close(handle)
+    assert port.told(Kind.OUTPUTS) == [bytes([DTR | RTS])]
 
 
 def test_a_poll_is_woken_by_each_arrival(port: Port) -> None:
