@@ -13,7 +13,7 @@ from tests.benchmarks.rows import Section
 from tests.system import peers
 from tests.system.processes import Program, free_ports, wait_for
 from tests.windows.conftest import build
-from tests.windows.wine import Wine
+from tests.windows.wine import START_SECONDS, Wine
 
 PEER = "pyserial's redirect"
 OURS_AT, PEER_AT = "COM3", "COM4"
@@ -54,4 +54,4 @@ def _wait_until_listening(program: Program, tcp_port: int) -> None:
         assert program.returncode is None, f"{program} ended:\n{program.log}"
         return peers.listens(tcp_port)
 
-    wait_for(listening, f"{program} to listen")
+    wait_for(listening, f"{program} to listen", START_SECONDS)
