@@ -30,8 +30,9 @@ _STOP_SECONDS = 30.0
 # Only a client with a user name is reported: every azure-iot-device has one, `EdgeHub.drop_connection` has none.
 _CONNECTED = re.compile(r"New client connected from \S+ as (?P<client>\S+) \(.*u'(?P<user>.*)'\)")
 _DISCONNECTED = re.compile(
-    r"[Cc]lient (?P<client>\S+?),? (?:disconnect|closed its connection|has exceeded|already connected)"
+    r"[Cc]lient (?P<client>\S+?),?(?: \[\S+\])? (?:disconnect|closed its connection|has exceeded|already connected)"
 )
+"""Mosquitto 2.1 adds the address in brackets, and says "disconnected" in all cases."""
 _SUBSCRIBED = re.compile(r"^(?P<client>\S+) [012] (?P<topic>\$iothub/\S+)$")
 
 
