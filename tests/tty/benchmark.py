@@ -18,6 +18,7 @@ import signal
 import socket
 import statistics
 import sys
+import tempfile
 import termios
 import time
 import tty
@@ -25,6 +26,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from tests.system.processes import free_port
+from tests.system.stack import Host, Relay
 from tests.tty.relay_end import ServerProcess
 from tty_server import fuse_requests as fuse
 from tty_server.cuse_device import CuseDevice
@@ -136,6 +139,44 @@ def ask_as_dotnet(ioctl: Callable[[int], None]) -> None:
         time.sleep(0.001)
 
 
+def compare(files: dict[str, int], measures: tuple[str, ...]) -> None:
+    """Print the medians of a pty and a character device, which are measured in turns."""
+    print(f"{'':24}{'pty':>10}{'device':>10}{'ratio':>8}")
+    for name in measures:
+        took: dict[str, list[float]] = {kind: [] for kind in files}
+        for _ in range(TURNS):
+            for kind, fd in files.items():
+                took[kind].append(statistics.median(once(MEASURES[name], fd)))
+        pty_median, device_median = (statistics.median(took[kind]) for kind in ("pty", "tty"))
+        print(
+            f"{name:24}{pty_median:7.0f} us{device_median:7.0f} us{device_median / pty_median:8.2f}",
+            flush=True,
+        )
+
+
+def compare_in_the_chain() -> None:
+    """Print the same for two ports of the module, with the host's simulated device that sends everything back."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        ports = {kind: free_port() for kind in ("pty", "tty")}
+        for kind, port in ports.items():
+            (folder / kind).mkdir()
+            host = Host(folder / kind, "simulate", "echo", str(port), "--protocol", "rfc2217")
+            stack.callback(host.close)
+        entries = {
+            kind: {"tcpPort": port, "protocol": "rfc2217", "kind": kind} for kind, port in ports.items()
+        }
+        relay = Relay(folder / "relay", entries)
+        stack.callback(relay.close)
+        relay.start()
+        files = {}
+        for kind in ports:
+            relay.wait_for_status(kind, kind=kind, state="connected")
+            files[kind] = os.open(relay.link(kind), os.O_RDWR | os.O_NOCTTY)
+            tty.setraw(files[kind])
+        compare(files, tuple(MEASURES)[:2])
+
+
 class SocketDevice(CuseDevice):
     """The server's end of a socket on which this program is the kernel."""
 
@@ -215,14 +256,7 @@ def main() -> None:
         stack.enter_context(process(lambda: echo_relay(connection)))
         device = os.open(str(port.node), os.O_RDWR | os.O_NOCTTY)
         tty.setraw(device)
-        print(f"{'':24}{'pty':>10}{'device':>10}{'ratio':>8}")
-        for name, act in MEASURES.items():
-            took: dict[int, list[float]] = {theirs: [], device: []}
-            for _ in range(TURNS):
-                for fd, one in took.items():
-                    one.append(statistics.median(once(act, fd)))
-            pty_median, device_median = (statistics.median(one) for one in took.values())
-            print(f"{name:24}{pty_median:7.0f} us{device_median:7.0f} us{device_median / pty_median:8.2f}")
+        compare({"pty": theirs, "tty": device}, tuple(MEASURES))
         pid = server.process.pid
         print(f"server, nothing happens: {share(pid, lambda: time.sleep(IDLE_SECONDS)):.1f} % of a processor")
         print(
@@ -235,3 +269,4 @@ if __name__ == "__main__":
         measure_requests()
     else:
         main()
+        compare_in_the_chain()

@@ -130,3 +130,22 @@ print("read")
 
 def test_pyserial_asks_for_rs485(serving: RelayEnd) -> None:
     assert python(RS485, serving.node) == "read"
+
+
+LISTS = """
+from serial.tools.list_ports import comports
+print(*sorted(port.device for port in comports()))
+"""
+
+
+def test_pyserial_lists_a_port_by_the_name_of_its_link(serving: RelayEnd) -> None:
+    assert serving.node is not None
+    links = [Path("/dev/ttyUSB90"), Path("/dev/ttyVirtS0")]
+    for link in links:
+        link.symlink_to(serving.node)
+    try:
+        listed = python(LISTS).split()
+        assert [str(link) in listed for link in links] == [True, False]
+    finally:
+        for link in links:
+            link.unlink()
