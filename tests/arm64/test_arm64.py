@@ -112,7 +112,7 @@ def test_the_modules_tests_pass_in_it(image: str, pytest_folder: Path) -> None:
         *("--env", "PYTHONPATH=/opt/serial-relay:/pytest", "--env", "CI=", "--entrypoint", "python3"),
     ]
     # A test that hangs is named and ended by a thread, because emulated Python may not be interrupted by a signal.
-    limits = ("-o", "timeout=60", "-o", "timeout_method=thread")
+    limits = ("-o", "timeout=300", "-o", "timeout_method=thread")
     command = (
         "-m",
         "pytest",

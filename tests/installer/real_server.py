@@ -77,7 +77,7 @@ def free_port() -> int:
 def answers(port: int) -> bool:
     """Whether a byte sent to this TCP port comes back, through the server and the serial port."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as connection:
             connection.sendall(b"?")
             return connection.recv(1) == b"?"
     except OSError:

@@ -27,7 +27,7 @@ def ask(folder: Path, script: str, parameters: str, answers: str) -> str:
         input=answers,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=powershell.SECONDS,
         check=False,
         env={**os.environ, "NO_COLOR": "1", "POWERSHELL_TELEMETRY_OPTOUT": "1"},
     )

@@ -77,7 +77,7 @@ def test_the_hosts_tests_pass_on_windows_python(
         wine.windows_path(ROOT / "tests" / "rfc2217" / "test_pyserial.py"),
         *(f"--deselect=tests/host/{name}" for name in UNLIKE_WINDOWS),
         *(f"--ignore={wine.windows_path(ROOT / 'tests' / 'host' / Path(name))}" for name in NOT_FOR_WINDOWS),
-        timeout=540,
+        timeout=850,
     )
     print(
         ran.stdout,
