@@ -255,3 +255,16 @@ def test_without_tls_nothing_of_openssl_is_loaded(code: str) -> None:
         timeout=60,
     )
     assert run.stdout.strip() == "[]"
+
+
+def test_the_module_loads_nothing_of_the_server_of_devices_but_what_it_speaks_with() -> None:
+    look = "import sys, serial_relay.__main__; print(*sorted(m for m in sys.modules if m.startswith('tty_server.')))"
+    run = subprocess.run(
+        [sys.executable, "-c", look],
+        env={"PYTHONPATH": ":".join(map(str, (ROOT, ROOT / "module")))},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert run.stdout.split() == ["tty_server.device_errors", "tty_server.messages", "tty_server.relay_link"]

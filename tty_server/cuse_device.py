@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tty_server import fuse_requests as fuse
+from tty_server.device_errors import CUSE, DeviceError, NumberTakenError, explain
 from tty_server.fuse_requests import Opcode
 from tty_server.ioctls import INTEGERS, TABLE, Call, Refused
 from tty_server.messages import MAJOR
@@ -21,33 +22,8 @@ from tty_server.terminal import RelaySide, Terminal
 
 log = logging.getLogger(__name__)
 
-CUSE = "/dev/cuse"
 _CAP_SYS_ADMIN = 1 << 21
 _MOST_RETRIES_KEPT = 1024
-
-
-class DeviceError(Exception):
-    """The device could not be made; the text says why and what to do."""
-
-
-class NumberTakenError(DeviceError):
-    """The kernel does not make the device: something has its number or name."""
-
-
-def explain(error: OSError) -> DeviceError:
-    """Return why /dev/cuse cannot be used."""
-    match error.errno:
-        case errno.ENOENT:
-            what = f"there is no {CUSE}: load the kernel module cuse (modprobe cuse), if this kernel has it"
-        case errno.ENODEV | errno.ENXIO:
-            what = f"the kernel has no CUSE behind {CUSE}: it was built without it, or the module cuse cannot be loaded"
-        case errno.EPERM:
-            what = f'{CUSE} is not allowed here: the container needs the device rule "c 10:203 rwm"'
-        case errno.EACCES:
-            what = f"{CUSE} belongs to somebody else: run as root, or give this user the right to open it"
-        case _:
-            what = f"cannot open {CUSE}: {error.strerror}"
-    return DeviceError(what)
 
 
 class CuseDevice:

@@ -13,7 +13,8 @@ import struct
 import time
 from collections.abc import Callable
 
-from tty_server.cuse_device import CuseDevice, DeviceError, Make, NumberTakenError
+from tty_server.cuse_device import CuseDevice, Make
+from tty_server.device_errors import DeviceError, NumberTakenError
 from tty_server.messages import (
     MINOR,
     MOST_MINORS,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tty_server import ioctl_numbers as numbers
-from tty_server.cuse_device import explain
+from tty_server.device_errors import explain
 from tty_server.drains import LONGEST_DRAIN
 from tty_server.fuse_requests import OPEN_OUT, POLL_OUT, POLL_SCHEDULE_NOTIFY, WRITE_OUT
 from tty_server.ioctls import INTEGERS, TABLE, Call

@@ -20,7 +20,7 @@ import tty_server
 from serial_relay.plumbing.backoff import Backoff
 from serial_relay.plumbing.threads import in_thread
 from serial_relay.virtual_port.tty_port import TtyError
-from tty_server.cuse_device import CUSE, explain
+from tty_server.device_errors import CUSE, explain
 from tty_server.messages import MINOR
 
 log = logging.getLogger(__name__)

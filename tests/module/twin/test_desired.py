@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from serial_relay.config import Connect, LineSettings, PortConfig, Protocol, WhileDisconnected
+from serial_relay.config import Connect, Kind, LineSettings, PortConfig, Protocol, WhileDisconnected
 from serial_relay.status import ConfigFault
 from serial_relay.twin.desired import Desired, parse, to_document
 from serial_relay.twin.limits import MAX_PORTS
@@ -48,6 +48,7 @@ def test_every_key_is_read() -> None:
         "tcpPort": 5003,
         "link": "/dev/ttyScale",
         "protocol": "rfc2217",
+        "kind": "tty",
         "line": line,
         "uid": 1000,
         "gid": 20,
@@ -66,6 +67,7 @@ def test_every_key_is_read() -> None:
         tcp_port=5003,
         link="ttyScale",
         protocol=Protocol.RFC2217,
+        kind=Kind.TTY,
         line=LineSettings(baud_rate=9600, data_bits=7, parity="even", stop_bits=1.5, flow_control="rtsCts"),
         uid=1000,
         gid=20,
@@ -122,6 +124,7 @@ def test_ports_that_are_no_object_leave_all_as_it_is(entries: object) -> None:
         ({"tcpPort": 10**30}, ".tcpPort", "a TCP port, 1-65535, not a number of more than 64 bits"),
         ({"tcpPort": {}}, ".tcpPort", "a TCP port, 1-65535, not an object"),
         ({"tcpPort": 1, "protocol": "RAW"}, ".protocol", '"raw" or "rfc2217", not "RAW"'),
+        ({"tcpPort": 1, "kind": "cuse"}, ".kind", '"auto", "pty" or "tty", not "cuse"'),
         ({"tcpPort": 1, "protocol": ["raw"]}, ".protocol", '"raw" or "rfc2217", not an array'),
         (
             {"tcpPort": 1, "mode": 660},
