@@ -25,7 +25,6 @@ from tests.system import peers
 from tests.system.processes import Program, free_port, wait_for
 from tests.system.serial_lines import Device
 from tests.system.stack import Relay
-from tests.windows.powershell import Script
 from tests.windows.wine import Wine
 
 pytestmark = pytest.mark.windows
@@ -420,12 +419,13 @@ def test_the_start_up_tasks_command_line_serves_the_installed_configuration(
     lines = ["[[ports]]", *(f"{key} = {value}" for key, value in settings.items())]
     (data / "serial-host.toml").write_text("\r\n".join(lines))
 
-    argument = (
-        Script.read(program_folder / "Install-SerialHost.ps1").value("argument").strip('"').replace("`", "")
-    )
-    files = {"configFile": "serial-host.toml", "logFile": r"log\serial-host.log"}
+    plan = (program_folder / "setup" / "plan.ps1").read_text("utf-8-sig")
+    [argument] = re.findall(r'^ *Argument *= "(.*)"', plan, re.MULTILINE)
+    argument = argument.replace("`", "")
+    files = {"$($place.Config)": "serial-host.toml", "$logFile": r"log\serial-host.log"}
     for variable, name in files.items():
-        argument = argument.replace(f"${variable}", rf"C:\ProgramData\SerialHost\{name}")
+        assert variable in argument
+        argument = argument.replace(variable, rf"C:\ProgramData\SerialHost\{name}")
     words = [word.strip('"') for word in argument.split()]
     program = wine.start(tmp_path / "task.log", program_folder / "runtime" / "python.exe", *words)
     running.callback(program.kill)
