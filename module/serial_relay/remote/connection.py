@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from serial_relay.plumbing.text import escaped
-from serial_relay.status import ErrorCode
+from serial_relay.status import ErrorCode, LineErrors
 from serial_tls.records import looks_like_alert
 
 _LAST_WORDS = 100
@@ -58,6 +58,31 @@ class RemoteEvents(Protocol):
 
     def remote_lost(self, error: RemoteError) -> None:
         """The connection is over. This is called once; the caller of `close` is still the owner."""
+
+
+class ComPortEvents(RemoteEvents, Protocol):
+    """The events that a connection with RFC 2217 reports in addition to the bytes."""
+
+    def look_for_flush(self) -> None:
+        """Call `purge` now, if the application has flushed: bytes of the device are about to be delivered."""
+
+    def device_data_flushed(self, size: int) -> None:
+        """This number of the device's bytes was discarded, because the application had discarded its input."""
+
+    def com_port_changed(self) -> None:
+        """`line` or `modem` has changed."""
+
+    def line_errors_notified(self, errors: LineErrors) -> None:
+        """The host has seen errors on the device's line."""
+
+    def suspended_by_host(self, *, suspended: bool) -> None:
+        """The host wants silence, and what is written is kept here; or it wants it no longer (FLOWCONTROL-SUSPEND)."""
+
+    def round_trip_measured(self, seconds: float) -> None:
+        """The round trip of a request and its answer took this time."""
+
+    def device_unavailable(self, error: RemoteError) -> None:
+        """The host is there, but its device is not; `ready` waits for the device."""
 
 
 class Remote(Protocol):

@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import rfc2217
 from rfc2217 import (
@@ -59,13 +59,13 @@ from serial_relay.remote.com_port_line import (
     opening_requests,
     with_answer,
 )
-from serial_relay.remote.connection import Losses, RemoteError, RemoteEvents
+from serial_relay.remote.connection import ComPortEvents, Losses, RemoteError
 from serial_relay.remote.device_data import DeviceData
 from serial_relay.remote.modem_control import ModemControl
 from serial_relay.remote.requests import Requests
 from serial_relay.remote.tcp_stream import TcpStream
 from serial_relay.remote.tls_stream import TlsStream
-from serial_relay.status import ActualLine, ErrorCode, LineErrors, ModemState
+from serial_relay.status import ActualLine, ErrorCode, ModemState
 
 if TYPE_CHECKING:  # a connection without TLS needs no OpenSSL
     from serial_relay.remote.secure import Secured
@@ -93,31 +93,6 @@ _NEEDED = (SetBaudRate, SetDataSize, SetParity, SetStopSize)
 
 _LONGEST_REASON = 200
 """Characters of a host's text in an error."""
-
-
-class ComPortEvents(RemoteEvents, Protocol):
-    """The events that such a connection reports in addition to the bytes."""
-
-    def look_for_flush(self) -> None:
-        """Call `purge` now, if the application has flushed: bytes of the device are about to be delivered."""
-
-    def device_data_flushed(self, size: int) -> None:
-        """This number of the device's bytes was discarded, because the application had discarded its input."""
-
-    def com_port_changed(self) -> None:
-        """`line` or `modem` has changed."""
-
-    def line_errors_notified(self, errors: LineErrors) -> None:
-        """The host has seen errors on the device's line."""
-
-    def suspended_by_host(self, *, suspended: bool) -> None:
-        """The host wants silence, and what is written is kept here; or it wants it no longer (FLOWCONTROL-SUSPEND)."""
-
-    def round_trip_measured(self, seconds: float) -> None:
-        """The round trip of a request and its answer took this time."""
-
-    def device_unavailable(self, error: RemoteError) -> None:
-        """The host is there, but its device is not; `ready` waits for the device."""
 
 
 class Rfc2217Remote:
