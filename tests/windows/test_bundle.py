@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import http.server
 import os
 import re
+import threading
 import tomllib
 import zipfile
 from pathlib import Path
@@ -64,16 +67,17 @@ def zip_of(path: Path, files: dict[str, bytes]) -> Path:
 
 EMBEDDABLE = {
     "python.exe": b"program",
-    "python311.dll": b"dll",
-    "python311.zip": b"standard library",
-    "python311._pth": b"python311.zip\r\n.\r\n",
+    "python3.dll": b"forwarder",
+    "python314.dll": b"MZ" + "FileVersion\0\x003.14.8\0\x36\x07ProductVersion".encode("utf-16-le") + b"\0",
+    "python314.zip": b"standard library",
+    "python314._pth": b"python314.zip\r\n.\r\n",
     "LICENSE.txt": b"PSF",
 }
-"""The files of python.org's embeddable package that matter here."""
+"""A stand-in for python.org's embeddable package, which no test downloads: the files of it that matter here."""
 
 
 def test_a_runtime_is_taken_only_with_its_publishers_hash(tmp_path: Path) -> None:
-    package = zip_of(tmp_path / "python-3.11.9-embed-amd64.zip", EMBEDDABLE)
+    package = zip_of(tmp_path / "python-3.14.8-embed-amd64.zip", EMBEDDABLE)
     actual = hashlib.sha256(package.read_bytes()).hexdigest()
     for wrong in (None, "0" * 64):
         with pytest.raises(BuildError, match=actual):
@@ -82,7 +86,49 @@ def test_a_runtime_is_taken_only_with_its_publishers_hash(tmp_path: Path) -> Non
     taken = runtime.given(package, actual.upper())
     assert taken.files["python.exe"] == b"program"
     assert taken.licence == b"PSF"
-    assert taken.files["python311._pth"].decode().split() == ["python311.zip", ".", r"..\app", r"..\packages"]
+    assert (taken.version, taken.minor_version) == ("3.14.8", "3.14")
+    assert taken.files["python314._pth"].decode().split() == ["python314.zip", ".", r"..\app", r"..\packages"]
+
+
+def test_what_a_release_takes_from_python_org() -> None:
+    """One file of python.org for 64-bit Windows, by its hash."""
+    [line] = [line for line in runtime.EMBEDDABLE.read_text("ascii").splitlines() if not line.startswith("#")]
+    url, digest = line.split()
+    found = re.fullmatch(
+        r"https://www\.python\.org/ftp/python/(3\.\d+\.\d+)/python-(\d.*)-embed-amd64\.zip", url
+    )
+    assert found is not None
+    assert found[1] == found[2]
+    assert re.fullmatch("[0-9a-f]{64}", digest)
+
+
+def test_the_package_is_downloaded_once_and_another_file_is_refused(tmp_path: Path) -> None:
+    """The stand-in lies behind a web server on this machine."""
+    package = zip_of(tmp_path / "python-3.14.8-embed-amd64.zip", EMBEDDABLE)
+    digest = hashlib.sha256(package.read_bytes()).hexdigest()
+    serve = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            address = f"http://127.0.0.1:{server.server_port}/{package.name}"
+            listing, other, missing = (tmp_path / name for name in ("listing", "other", "missing"))
+            listing.write_text(f"# a comment\n{address} {digest}\n")
+            other.write_text(f"{address} {'0' * 64}\n")
+            missing.write_text(f"{address}.no {digest}\n")
+            assert runtime.from_python_org(tmp_path / "cache", listing).version == "3.14.8"
+            with pytest.raises(BuildError, match="publisher's SHA-256"):
+                runtime.from_python_org(tmp_path / "another", other)
+            with pytest.raises(BuildError, match=r"cannot be had .*404"):
+                runtime.from_python_org(tmp_path / "cache", missing)
+        finally:
+            server.shutdown()
+    assert runtime.from_python_org(tmp_path / "cache", listing).licence == b"PSF"
+
+
+def test_a_dll_that_states_no_version_is_refused(tmp_path: Path) -> None:
+    package = zip_of(tmp_path / "p.zip", {**EMBEDDABLE, "python314.dll": b"MZ"})
+    with pytest.raises(BuildError, match="does not state its version"):
+        runtime.given(package, hashlib.sha256(package.read_bytes()).hexdigest())
 
 
 def test_a_runtime_in_a_folder(tmp_path: Path) -> None:
@@ -93,13 +139,13 @@ def test_a_runtime_in_a_folder(tmp_path: Path) -> None:
     expected = runtime.folder_digest({**EMBEDDABLE, "Lib/os.py": b""})
     files = runtime.given(tmp_path, expected).files
     assert "Lib/__pycache__/os.pyc" not in files
-    assert files["python311._pth"].decode().split()[:2] == ["python311.zip", "Lib"]
+    assert files["python314._pth"].decode().split()[:2] == ["python314.zip", "Lib"]
 
 
-@pytest.mark.parametrize("missing", ["python.exe", "python311.dll", "LICENSE.txt"])
+@pytest.mark.parametrize("missing", ["python.exe", "python314.dll", "LICENSE.txt"])
 def test_what_a_runtime_must_have(tmp_path: Path, missing: str) -> None:
     package = zip_of(tmp_path / "p.zip", {name: b"" for name in EMBEDDABLE if name != missing})
-    with pytest.raises(BuildError, match=re.escape(missing)):
+    with pytest.raises(BuildError, match=re.escape(missing.replace("314", "3XY"))):
         runtime.given(package, hashlib.sha256(package.read_bytes()).hexdigest())
 
 

@@ -47,7 +47,7 @@ def pytest_folder(wine: Wine, tmp_path_factory: pytest.TempPathFactory) -> Path:
             for pin in wanted
         )
     )
-    fetched = wheels.fetch(requirements, ROOT / ".cache" / "wheels", python_version=runtime.PYTHON_VERSION)
+    fetched = wheels.fetch(requirements, ROOT / ".cache" / "wheels", python_version=runtime.ASSEMBLED_VERSION)
     folder = wine.drive_c / "pytest"
     for name, content in wheels.unpack(fetched).items():
         path = folder / name

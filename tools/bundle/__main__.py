@@ -17,11 +17,13 @@ REQUIREMENTS = ROOT / "host" / "requirements.txt"
 def build(options: argparse.Namespace) -> Path:
     """Make the zip and return its path. Raise BuildError with a message for the person who started the build."""
     version = options.version or (ROOT / "VERSION").read_text("ascii").strip()
-    if options.runtime:
+    if options.python_org:
+        python = runtime.from_python_org(options.cache)
+    elif options.runtime:
         python = runtime.given(options.runtime, options.runtime_sha256)
     else:
         python = runtime.assembled(options.cache, options.stdlib)
-    packages = wheels.fetch(REQUIREMENTS, options.cache, python_version=runtime.PYTHON_VERSION)
+    packages = wheels.fetch(REQUIREMENTS, options.cache, python_version=python.minor_version)
     path: Path = options.out / f"serial-host-{version}-win-amd64.zip"
     files = contents.lay_out(ROOT, python, packages, version=version)
     digest = archive.write(path, files)
@@ -43,8 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--runtime",
         type=Path,
         metavar="ZIP_OR_FOLDER",
-        help=f"a Windows Python {runtime.PYTHON_VERSION} such as python.org's embeddable package; "
-        "default: assembled from pinned packages",
+        help="a Windows Python such as python.org's embeddable package; default: assembled from pinned packages",
+    )
+    parser.add_argument(
+        "--python-org",
+        action="store_true",
+        help=f"download the embeddable package that {runtime.EMBEDDABLE.name} names by its SHA-256, and take it",
     )
     parser.add_argument("--runtime-sha256", metavar="HEX", help="the publisher's SHA-256 of --runtime")
     parser.add_argument(
@@ -56,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--stdlib",
         type=Path,
         metavar="FOLDER",
-        help=f"lib/python{runtime.PYTHON_VERSION} for the assembled runtime; default: of this Python",
+        help=f"lib/python{runtime.ASSEMBLED_VERSION} for the assembled runtime; default: of this Python if it is one, else "
+        "Debian's",
     )
     parser.add_argument(
         "--cache",

@@ -22,7 +22,7 @@ from distributions import needed_by
 
 FOR_THE_ADMINISTRATOR = Path(__file__).parents[2] / "host" / "windows"
 PART_OF_WINDOWS = re.compile(
-    r"(api-ms-win-.*|advapi32|bcrypt|bcryptprimitives|crypt32|iphlpapi|kernel32|ntdll|ole32|oleaut32|pdh|powrprof|psapi"
+    r"(api-ms-win-.*|advapi32|bcrypt|bcryptprimitives|crypt32|iphlpapi|kernel32|ntdll|ole32|oleaut32|pdh|powrprof|propsys|psapi"
     r"|rpcrt4|shell32|user32|version|winmm|ws2_32)\.dll",
     re.IGNORECASE,
 )
@@ -98,7 +98,7 @@ def _contents(parts: list[licences.Part], runtime: Runtime, version: str) -> byt
     rows = [
         ("serial-host", version, "MIT"),
         *sorted(parts),
-        ("CPython", "3.11", "PSF-2.0"),
+        ("CPython", runtime.version, "PSF-2.0"),
     ]
     lines = [f"{name:20} {part_version:12} {licence}" for name, part_version, licence in rows]
     return "\r\n".join([*lines, "", f"Windows Python: {runtime.source}", ""]).encode("ascii")

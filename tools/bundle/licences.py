@@ -55,6 +55,7 @@ _INSIDE_BINARIES = {
     "openssl": "libcrypto-3.dll",
     "xz": "_lzma.pyd",
     "zlib": "python.exe",
+    "zstd": "_zstd.pyd",
 }
 """Library -> the file that contains it (CPython's PCbuild/readme.txt). zlib is in the Python DLL itself."""
 

@@ -51,7 +51,7 @@ def pins(requirements: Path, system: str = sys.platform) -> list[Pin]:
 
 
 def fetch(requirements: Path, cache: Path, *, python_version: str) -> list[Path]:
-    """Return the wheels that REQUIREMENTS pins by hash, for Windows (amd64) and PYTHON_VERSION ("3.11").
+    """Return the wheels that REQUIREMENTS pins by hash, for Windows (amd64) and PYTHON_VERSION (such as "3.14").
 
     They are kept below CACHE in a folder of that Python version, so a second build needs no network. Raise BuildError
     with pip's message if a wheel cannot be downloaded or is not the pinned one.

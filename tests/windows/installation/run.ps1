@@ -10,7 +10,7 @@ $version = (Get-Content -LiteralPath (Join-Path $root 'VERSION') -TotalCount 1).
 $later = '9.9.9'
 
 $env:PYTHONPATH = Join-Path $root 'tools'
-& python -m bundle --out (Join-Path $work 'dist') --version $later
+& python -m bundle --python-org --out (Join-Path $work 'dist') --version $later
 if ($LASTEXITCODE) { throw "The bundle of version $later could not be built." }
 $zips = @{
     $version = Join-Path $root "dist\serial-host-$version-win-amd64.zip"
