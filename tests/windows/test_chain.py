@@ -25,7 +25,7 @@ from tests.system import peers
 from tests.system.processes import Program, free_port, wait_for
 from tests.system.serial_lines import Device
 from tests.system.stack import Relay
-from tests.windows.wine import Wine
+from tests.windows.wine import START_SECONDS, Wine
 
 pytestmark = pytest.mark.windows
 
@@ -68,7 +68,7 @@ class WindowsHost:
             return done
 
         try:
-            wait_for(met, what)
+            wait_for(met, what, START_SECONDS)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.program.log}") from None
 
@@ -429,7 +429,7 @@ def test_the_start_up_tasks_command_line_serves_the_installed_configuration(
     words = [word.strip('"') for word in argument.split()]
     program = wine.start(tmp_path / "task.log", program_folder / "runtime" / "python.exe", *words)
     running.callback(program.kill)
-    wait_for(lambda: peers.listens(port), "the server to listen")
+    wait_for(lambda: peers.listens(port), "the server to listen", START_SECONDS)
 
     with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
         client.sendall(b"ping")

@@ -14,7 +14,7 @@ from tests.system.processes import Program, free_port, wait_for
 from tests.system.serial_lines import Device
 from tests.system.stack import Relay
 from tests.windows.test_chain import COM_PORT, PluggedDevice, WindowsHost, exchange, open_as_application
-from tests.windows.wine import Wine
+from tests.windows.wine import START_SECONDS, Wine
 
 pytestmark = pytest.mark.windows
 
@@ -70,7 +70,7 @@ def test_pairing_bytes_and_a_refusal(
 
     pairing = host.start_command(tmp_path / "pair.log", "pair")
     running.callback(pairing.kill)
-    wait_for(lambda: "waiting 10 minutes" in pairing.log, "pair to wait")
+    wait_for(lambda: "waiting 10 minutes" in pairing.log, "pair to wait", START_SECONDS)
     relay = Relay(tmp_path / "relay", {NAME: entry})
     running.callback(relay.close)
     relay.start()
