@@ -21,10 +21,8 @@ class Choice(NamedTuple):
 
 async def choose(config: PortConfig, devices: DeviceServer | None) -> Choice:
     """Return what a port is to be; with the kind `tty` and a reason, there can be none."""
-    if config.kind is Kind.PTY:
-        return Choice("pty")
-    if config.kind is Kind.AUTO and config.protocol is Protocol.RAW:
-        return Choice("pty", "`protocol` is `raw`: set it to `rfc2217` at both ends, or `kind` to `tty`")
+    if config.kind is Kind.PTY or (config.kind is Kind.AUTO and config.protocol is Protocol.RAW):
+        return Choice("pty")  # raw carries nothing that a character device has beyond a pty
     reason = _NO_SERVER if devices is None else await devices.why_not()
     if config.kind is Kind.TTY:
         return Choice("tty", reason)
