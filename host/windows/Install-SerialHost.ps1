@@ -131,6 +131,9 @@ $exitCode = 2
 $failure = $null
 try {
     Write-SetupLog -Message "Install-SerialHost.ps1 in ${PSScriptRoot}: $(@($PSBoundParameters.Keys | Sort-Object) -join ', ')"
+    if (-not $Test -and -not $whatIfOnly) {
+        Open-SetupLock
+    }
     $plan = Get-InstallationPlan -Asked $asked
 }
 catch {
@@ -138,6 +141,7 @@ catch {
 }
 if ($failure) {
     Write-SetupLog -Message "Nothing was changed: $failure"
+    Close-SetupLock
     Write-Error -Message "$failure Nothing was changed." -ErrorAction Continue
     exit $exitCode
 }
@@ -191,6 +195,7 @@ $isAgreed = $PSCmdlet.ShouldProcess($plan.Change, 'Install and start')
 $ConfirmPreference = 'None'
 if (-not $isAgreed) {
     Write-SetupLog -Message 'The administrator declined; nothing was changed.'
+    Close-SetupLock
     exit 0
 }
 
@@ -223,6 +228,7 @@ finally {
             Write-SetupLog -Message 'Everything is as before.'
         }
         Write-SetupEvent -Type 'ERROR' -Id 2 -Message "The installation of $($plan.Change) failed. $reason"
+        Close-SetupLock
     }
 }
 if (-not $isDone) {
@@ -294,6 +300,8 @@ foreach ($trouble in $troubles) {
 $exitCode = if ($remains.Count -eq 0) { 0 } else { 4 }
 Write-SetupLog -Message "$($plan.Change) is installed and its server answers. Exit code $exitCode."
 Write-SetupEvent -Type 'INFORMATION' -Id 1 -Message "$($plan.Change) is installed and its server answers."
+
+Close-SetupLock
 
 # --- What to do next -------------------------------------------------------------------------------------------------
 

@@ -74,6 +74,7 @@ $failure = $null
 $servers = @()
 try {
     Write-SetupLog -Message "Uninstall-SerialHost.ps1 in ${PSScriptRoot}: $(@($PSBoundParameters.Keys | Sort-Object) -join ', ')"
+    Open-SetupLock
     $servers = @(Get-ServerProcess)
     $task = Get-StartupScheduledTask -TaskName $place.TaskName
     if ($task) {
@@ -86,6 +87,7 @@ catch {
 }
 if ($failure) {
     Write-SetupLog -Message "Nothing was changed: $failure"
+    Close-SetupLock
     Write-Error -Message "$failure Nothing was changed." -ErrorAction Continue
     exit 1
 }
@@ -135,6 +137,7 @@ if ($remains.Count -eq 0 -and (Test-Path -LiteralPath $place.Programs)) {
     $remains += Invoke-Remainder -Message "remove $($place.Programs)" -Step { Clear-Path -Path $place.Programs }
 }
 
+Close-SetupLock
 if ($remains.Count -gt 0) {
     Write-SetupLog -Message "Not removed: $($remains -join '; ')"
     Write-Error -Message "serial_host is not removed completely: $($remains -join '; '). Run the script again." -ErrorAction Continue

@@ -5,6 +5,7 @@
 # real commands; they keep the state of the computer in a JSON file. Every call can be the place of a fault:
 #   fail   the call fails as the real command would, once
 #   stop   the pipeline is stopped there, as Ctrl+C and the end of a remote session do
+#   full   the disk is full: a part is written
 #   kill   nothing that the script does from there on has any effect, as after the end of its process
 # The server is a light one (a process in the JSON file) or, in a few tests, the real one.
 
@@ -26,7 +27,7 @@ function Enter-Computer {
     $script:world = @{
         Root = $Root; File = $file; State = $state; At = $FaultAt; Kind = $FaultKind; Name = $FaultName; Shell = $Shell; Real = [bool] $RealServer
         Calls = [System.Collections.ArrayList]::new(); Frozen = $false; Faulted = $false; Broken = [System.Collections.ArrayList]::new()
-        WatchTask = $false; Seconds = 0.0
+        WatchTask = $false; Seconds = 0.0; Full = $false
     }
     $env:ProgramFiles = Join-Path $Root 'Program Files'
     $env:ProgramData = Join-Path $Root 'ProgramData'
@@ -41,7 +42,7 @@ function Enter-Computer {
             # An alias may have the name of a file, and comes before it.
             $python = Join-Path $folder 'runtime/python.exe'
             $number += 1
-            Set-Item -Path "function:global:Invoke-LightPython$number" -Value ([scriptblock]::Create("Invoke-LightPython '$python' `$args"))
+            Set-Item -Path "function:global:Invoke-LightPython$number" -Value ([scriptblock]::Create("Invoke-LightPython '$($python.Replace("'", "''"))' `$args"))
             Set-Alias -Name $python -Value "Invoke-LightPython$number" -Scope Global
         }
     }
@@ -68,6 +69,10 @@ function Enter-Call([string] $Name, [string] $Detail = '') {
                 $null = $w.Shell.BeginStop($null, $null)
                 [System.Threading.Thread]::Sleep(2)
                 while ($true) { Microsoft.PowerShell.Utility\Start-Sleep -Milliseconds 5 }
+            }
+            'full' {
+                $w.Full = $true
+                return
             }
             'kill' {
                 $w.Frozen = $true
@@ -248,6 +253,7 @@ function Test-Alive($Id) {
 
 # The light program: three files that must all be there and of one version.
 function Test-LightProgram([string] $Python) {
+    if ($Python -notmatch '^/.+/.+/') { return $null }
     $folder = Split-Path (Split-Path $Python)
     $versions = foreach ($name in 'runtime/python.exe', 'app/serial_host.txt', 'packages/serial.txt') {
         $file = Join-Path $folder $name
@@ -750,7 +756,18 @@ function Move-Permission([string] $From, [string] $To) {
 function Copy-Item {
     [CmdletBinding()]
     param([Parameter(Mandatory)] [string] $LiteralPath, [Parameter(Mandatory)] [string] $Destination, [switch] $Recurse)
-    try { Enter-Call 'Copy-Item' (Split-Path $Destination -Leaf); Microsoft.PowerShell.Management\Copy-Item @PSBoundParameters -ErrorAction Stop } catch { Write-FileError $PSCmdlet $_ }
+    try {
+        Enter-Call 'Copy-Item' (Split-Path $Destination -Leaf)
+        if ($script:world.Full) {
+            # As when the disk is full: a part is there.
+            $null = [System.IO.Directory]::CreateDirectory((Join-Path $Destination 'runtime'))
+            [System.IO.File]::Copy((Join-Path $LiteralPath 'README.txt'), (Join-Path $Destination 'README.txt'))
+            $script:world.Full = $false
+            throw [System.IO.IOException]::new('There is not enough space on the disk.')
+        }
+        Microsoft.PowerShell.Management\Copy-Item @PSBoundParameters -ErrorAction Stop
+    }
+    catch { Write-FileError $PSCmdlet $_ }
 }
 
 function Move-Item {
@@ -789,7 +806,16 @@ function New-Item {
 function Set-Content {
     [CmdletBinding()]
     param([Parameter(Mandatory)] [string] $LiteralPath, [Parameter(Mandatory)] $Value, [Parameter(Mandatory)] [ValidateSet('ASCII', 'UTF8', 'Unicode')] [string] $Encoding)
-    try { Enter-Call 'Set-Content' (Split-Path $LiteralPath -Leaf); Microsoft.PowerShell.Management\Set-Content @PSBoundParameters -ErrorAction Stop } catch { Write-FileError $PSCmdlet $_ }
+    try {
+        Enter-Call 'Set-Content' (Split-Path $LiteralPath -Leaf)
+        if ($script:world.Full) {
+            [System.IO.File]::WriteAllText($LiteralPath, "$(@($Value)[0])".Substring(0, 2))
+            $script:world.Full = $false
+            throw [System.IO.IOException]::new('There is not enough space on the disk.')
+        }
+        Microsoft.PowerShell.Management\Set-Content @PSBoundParameters -ErrorAction Stop
+    }
+    catch { Write-FileError $PSCmdlet $_ }
 }
 
 function Add-Content {

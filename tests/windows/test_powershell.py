@@ -32,11 +32,13 @@ APPROVED_VERBS = frozenset(
         *(
             "Add",
             "Clear",
+            "Close",
             "Copy",
             "Find",
             "Get",
             "Install",
             "Invoke",
+            "Open",
             "Push",
             "Register",
             "Remove",

@@ -61,7 +61,7 @@ function Install-DataFolder {
         return
     }
     $isTrusted = (Test-TrustedOwner -Path $place.Data) -and (-not (Test-Path -LiteralPath $place.Config) -or (Test-TrustedConfig))
-    if ($plan.Task -or $isTrusted) {
+    if ($plan.OldFolder -or $isTrusted) {
         $run.MadeLog = -not (Test-Path -LiteralPath $place.Log)
         Push-Undo -Message "set back who may use $($place.Data)" -Step {
             Restore-DataPermission -File $run.SavedPermission
@@ -185,7 +185,7 @@ function Switch-Task {
     $null = Register-ScheduledTask -TaskName $place.TaskName -TaskPath '\' -Xml $definition -Force -ErrorAction Stop
     # From here on there is nothing to go back to if the earlier program does not start, or if the ports of the
     # configuration in its place were changed.
-    $state.IsForward = ($plan.Folder -eq $plan.OldFolder -and $plan.ConfigKind -eq 'kept' -and $run.PortsChanged) -or ($plan.Task -and -not $plan.OldVersion)
+    $state.IsForward = ($plan.Folder -eq $plan.OldFolder -and $plan.ConfigKind -eq 'kept' -and $run.PortsChanged) -or ($plan.OldFolder -and -not $plan.OldVersion)
     Wait-ServerEnd -Process $run.OldServers -Python $plan.Python
     if ($run.Deferred.Count -gt 0) {
         $null = Add-Reservation -Port $run.Deferred

@@ -18,6 +18,7 @@ function Get-SetupPlace {
         Reserved      = Join-Path -Path $data -ChildPath 'reserved-tcp-ports.txt'
         # Outside both folders, so that it also tells of an installation that was undone or removed.
         SetupLog      = Join-Path -Path $env:SystemRoot -ChildPath 'Logs\SerialHost-setup.log'
+        SetupLock     = Join-Path -Path $env:SystemRoot -ChildPath 'Logs\SerialHost-setup.lock'
         Tuned         = Join-Path -Path $data -ChildPath 'tuned-ports.txt'
         TaskName      = 'SerialHost'
         RuleName      = 'SerialHost-TCP-In'
@@ -36,6 +37,7 @@ function Get-SetupState([bool] $Quietly) {
         IsTrial       = $false # -WhatIf: nothing is written, the log of the installation included
         IsForward     = $false # whether there is nothing any more that could be gone back to
         Answer        = $null # of the new server
+        Lock          = $null # the open file that keeps others out
     }
 }
 
@@ -77,6 +79,39 @@ function Write-SetupEvent([string] $Type, [int] $Id, [string] $Message) {
     $result = Invoke-Program -FilePath 'eventcreate.exe' -ArgumentList '/L', 'APPLICATION', '/SO', 'SerialHost', '/T', $Type, '/ID', "$Id", '/D', $Message
     if ($result.ExitCode -ne 0) {
         Write-SetupLog -Message "The event log did not take: $Message ($($result.Text))"
+    }
+}
+
+# --- One installation or uninstallation at a time ----------------------------------------------------------------------
+
+# Opens a file that nobody else can open meanwhile; Windows closes and removes it when the process ends, however it ends.
+# Throws if another installation or uninstallation has it open. It lies where only administrators can hold it.
+function Open-SetupLock {
+    for ($attempt = 1; ; $attempt++) {
+        try {
+            $state.Lock = New-Object -TypeName System.IO.FileStream -ArgumentList $place.SetupLock, 'OpenOrCreate', 'ReadWrite', 'None', 1, 'DeleteOnClose'
+            return
+        }
+        catch {
+            $reason = $_.Exception.GetBaseException()
+            if ($reason.GetType() -ne [System.IO.IOException]) {
+                Write-SetupLog -Message "$($place.SetupLock) cannot be made, so another installation would not be noticed: $reason"
+                return
+            }
+            if ($attempt -eq 2) {
+                throw 'Another installation or uninstallation of serial_host is running on this computer: wait until it has ended.'
+            }
+            # A run in this same PowerShell that was interrupted may have left it open.
+            [System.GC]::Collect()
+            [System.GC]::WaitForPendingFinalizers()
+        }
+    }
+}
+
+function Close-SetupLock {
+    if ($state.Lock) {
+        $state.Lock.Dispose()
+        $state.Lock = $null
     }
 }
 
@@ -159,5 +194,21 @@ function Clear-Path([string] $Path) {
             }
             Start-Sleep -Milliseconds 500
         }
+    }
+}
+
+# Writes a list whole or not at all: a full disk or a killed PowerShell must not leave a part of it.
+function Write-List([string] $Path, [string[]] $Line) {
+    if ($Line.Count -eq 0) {
+        Clear-Path -Path $Path
+        return
+    }
+    try {
+        Set-Content -LiteralPath "$Path.new" -Value $Line -Encoding UTF8
+        Move-Item -LiteralPath "$Path.new" -Destination $Path -Force
+    }
+    catch {
+        Clear-Path -Path "$Path.new"
+        throw
     }
 }

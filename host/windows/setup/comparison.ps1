@@ -11,6 +11,9 @@ function Get-Difference {
     if (-not $plan.Task) {
         return "The task '$($place.TaskName)' is not there."
     }
+    if (-not $plan.OldFolder) {
+        return "The task '$($place.TaskName)' does not run serial_host."
+    }
     $pythonNow = Get-ProgramPython -Folder $plan.OldFolder
     $action = @($plan.Task.Actions)[0]
     if (-not $plan.Task.Settings.Enabled) {

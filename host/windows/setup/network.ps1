@@ -20,18 +20,13 @@ function Get-ReservedRange {
 # The ports that the installer has reserved or was about to reserve.
 function Get-OwnReservation {
     if (Test-Path -LiteralPath $place.Reserved) {
-        Get-Content -LiteralPath $place.Reserved | Where-Object -FilterScript { $_ -match '^\d+$' } |
+        Get-Content -LiteralPath $place.Reserved -Encoding UTF8 | Where-Object -FilterScript { $_ -match '^\d+$' } |
             ForEach-Object -Process { [int] $_ } | Sort-Object -Unique
     }
 }
 
 function Write-OwnReservation([int[]] $Port) {
-    if (@($Port).Count -gt 0) {
-        Set-Content -LiteralPath $place.Reserved -Value @($Port | Sort-Object -Unique) -Encoding ASCII
-    }
-    else {
-        Clear-Path -Path $place.Reserved
-    }
+    Write-List -Path $place.Reserved -Line @($Port | Sort-Object -Unique | ForEach-Object -Process { "$_" })
 }
 
 # Reserves those of these ports that no range covers. Each is written down before it is reserved. Returns those that

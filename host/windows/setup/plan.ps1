@@ -144,10 +144,10 @@ function Get-InstallationPlan($Asked) {
         $folder = Find-ProgramFolder -Version $version -Manifest $manifest -InUse $oldFolder
     }
     $change = "serial_host $version"
-    if ($task -and -not $oldVersion) {
+    if ($oldFolder -and -not $oldVersion) {
         $change = "serial_host (damaged) -> $version"
     }
-    elseif ($task -and $oldVersion -ne $version) {
+    elseif ($oldFolder -and $oldVersion -ne $version) {
         $change = "serial_host $oldVersion -> $version"
     }
     $logFile = Join-Path -Path $place.Log -ChildPath 'serial-host.log'

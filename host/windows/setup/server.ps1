@@ -16,13 +16,15 @@ function Get-ProgramPython([string] $Folder) {
     Join-Path -Path $Folder -ChildPath 'runtime\python.exe'
 }
 
-# The folder whose program the task runs, or nothing.
+# The folder of the serial_host that the task runs; nothing if it runs something else: anybody may name a task so.
 function Get-TaskFolder($Task) {
-    if ($Task) {
-        $command = @($Task.Actions)[0].Execute
-        if ($command) {
-            Split-Path -Path (Split-Path -Path $command.Trim('"') -Parent) -Parent
-        }
+    if (-not $Task) {
+        return
+    }
+    $first = @($Task | ForEach-Object -Process { $_.Actions } | Select-Object -First 1 | ForEach-Object -Process { $_.PSObject.Properties['Execute'] })
+    $command = @($first | ForEach-Object -Process { "$($_.Value)".Trim('"') }) -join ''
+    if (Test-Inside -Path $command -Folder $place.Programs) {
+        Split-Path -Path (Split-Path -Path $command -Parent) -Parent
     }
 }
 

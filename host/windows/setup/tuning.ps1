@@ -125,13 +125,7 @@ function Get-TuningRecord {
 }
 
 function Write-TuningRecord($Record) {
-    $lines = @($Record | ForEach-Object -Process { "$($_.Port)`t$($_.Kind)`t$($_.Id)`t$($_.Value)" } | Sort-Object)
-    if ($lines.Count -gt 0) {
-        Set-Content -LiteralPath $place.Tuned -Value $lines -Encoding UTF8
-    }
-    else {
-        Clear-Path -Path $place.Tuned
-    }
+    Write-List -Path $place.Tuned -Line @($Record | ForEach-Object -Process { "$($_.Port)`t$($_.Kind)`t$($_.Id)`t$($_.Value)" } | Sort-Object)
 }
 
 # Sets what is not tuned yet. The value of before is written down first; one that is written down already stays.
