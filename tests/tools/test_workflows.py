@@ -13,7 +13,7 @@ TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text("utf-8
 
 OTHERS = (
     r"python -m pip install --require-hashes --no-deps --requirement [a-z/]+/requirements\.txt",
-    r"python -m bundle",
+    r"python -m bundle --python-org",
     r'gh release create "\$TAG" [^;&|]+',
 )
 """What a step may run beside `make` and the project's own files."""
