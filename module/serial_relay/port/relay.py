@@ -1,37 +1,32 @@
 """One port's life: a virtual serial port here, a connection to the serial server there.
 
-`Relay.run` reads top to bottom as that life. `bridge` passes the bytes between the two ends. The rules
-of time stand in `rules`; one `alarm` waits for the earliest of their deadlines.
+`Relay.run` reads top to bottom as that life. `bridge` passes the bytes between the two ends. The rules of time stand in
+`rules`; one `alarm` waits for the earliest of their deadlines.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from serial_monitor.taps import Tap
-from serial_relay.config import Connect, PortConfig, Protocol, TlsSettings
+from serial_relay.config import Connect, PortConfig, Protocol
 from serial_relay.identity.identities import Identities
 from serial_relay.port.alarm import Alarm, Rule
 from serial_relay.port.bridge import Bridge
 from serial_relay.port.capture import Capture
 from serial_relay.port.hosts import Hosts
 from serial_relay.port.placed_port import Maker, PlacedPort
+from serial_relay.port.reaching import needs_new_connection, reach
 from serial_relay.port.record import Record
 from serial_relay.port.rules import LINGER, Retry, Span
-from serial_relay.remote.connect import connect
 from serial_relay.remote.connection import RemoteError
 from serial_relay.remote.raw import RawRemote
 from serial_relay.remote.rfc2217_remote import Rfc2217Remote
 from serial_relay.status import ErrorCode, State
 from serial_relay.virtual_port.links import LinkError
 from serial_relay.virtual_port.tty_port import TtyError
-from serial_tls.errors import IdentityError
-
-if TYPE_CHECKING:
-    from serial_tls.identity import Identity
 
 
 class Relay:
@@ -133,7 +128,7 @@ class Relay:
         if (config.kind, config.protocol) != (previous.kind, previous.protocol):
             self._choose_again = True
             self.restart()
-        elif _endpoint(config) != _endpoint(previous) and not self._is_still_trusted(previous, config):
+        elif needs_new_connection(previous, config, self._trusted_peer):
             self.restart()
         else:
             self._bridge.set_line()
@@ -146,14 +141,6 @@ class Relay:
             self._choose_again = True
         if self._connecting is not None:
             self._connecting.cancel()
-
-    def _is_still_trusted(self, previous: PortConfig, config: PortConfig) -> bool:
-        """Return whether only pins have changed, and the host's is one of them: then its connection goes on."""
-        if previous.tls is None or config.tls is None or self._trusted_peer is None:
-            return False
-        pins = config.tls.host_fingerprints
-        same = replace(previous, tls=replace(previous.tls, host_fingerprints=pins))
-        return _endpoint(same) == _endpoint(config) and self._trusted_peer in pins
 
     # The steps of a life.
 
@@ -198,33 +185,16 @@ class Relay:
 
     async def _connect(self, config: PortConfig, lost: asyncio.Future[RemoteError | None]) -> None:
         """Hand the bridge a connection that can be used, unless it is `lost` before."""
-        identity = None if config.tls is None else await self._identity(config.tls)
-        connection, address = await connect(self._loop, config.host, config.tcp_port)
-        secured = None
-        if self.status.state is State.CONNECTING and (config.tls or config.protocol is not Protocol.RAW):
-            self._record.set_state(State.NEGOTIATING)
-        if config.tls is not None and identity is not None:
-            from serial_relay.remote.secure import secure  # noqa: PLC0415  # without TLS it takes no memory
-
-            try:
-                secured = await secure(self._loop, connection, address, config, config.tls, identity)
-            except BaseException:
-                connection.close()
-                raise
-            self._trusted_peer = secured.session.peer_fingerprint
+        reached = await reach(self._loop, config, self._identities, self._tcp_connected)
+        connection, address, secured = reached
+        self._trusted_peer = reached.fingerprint
         if config.protocol is Protocol.RAW:
             seen = self._record.telnet_seen
             self._bridge.add_remote(RawRemote(self._loop, connection, address, self._bridge, seen, secured))
         else:
-            line = self._bridge.wanted_line
+            line, is_tty = self._bridge.wanted_line, self.status.kind == "tty"
             remote = Rfc2217Remote(
-                self._loop,
-                connection,
-                address,
-                line,
-                self._bridge,
-                secured,
-                counts_errors=self.status.kind == "tty",
+                self._loop, connection, address, line, self._bridge, secured, counts_errors=is_tty
             )
             self._bridge.add_remote(remote)
             either: set[asyncio.Future[Any]] = {remote.ready, lost}
@@ -234,11 +204,10 @@ class Relay:
             self._bridge.use_remote()
             self._hosts.reached(config.host)
 
-    async def _identity(self, tls: TlsSettings) -> Identity:
-        try:
-            return await self._identities.get(tls.identity)
-        except IdentityError as error:
-            raise RemoteError(ErrorCode.TLS, str(error)) from error
+    def _tcp_connected(self) -> None:
+        negotiates = self._config.tls is not None or self._config.protocol is not Protocol.RAW
+        if negotiates and self.status.state is State.CONNECTING:
+            self._record.set_state(State.NEGOTIATING)
 
     async def _retry_after(self, error: RemoteError, factor: float = 1.0) -> None:
         """Record a failure and wait until the next attempt is due, `factor` times as long as the rule says."""
@@ -316,7 +285,3 @@ class Relay:
         if self._lost is not None and not self._lost.done() and not self._wanted():
             self._lost.set_result(None)
         self._alarm.wake()
-
-
-def _endpoint(config: PortConfig) -> tuple[object, ...]:
-    return config.host, config.tcp_port, config.protocol, config.tls
