@@ -197,7 +197,8 @@ function Clear-Path([string] $Path) {
     }
 }
 
-# Writes a list whole or not at all: a full disk or a killed PowerShell must not leave a part of it.
+# Writes a list whole or not at all: a full disk or a killed PowerShell must not leave a part of it, and Ctrl+C, which runs no
+# catch, not the file beside it.
 function Write-List([string] $Path, [string[]] $Line) {
     if ($Line.Count -eq 0) {
         Clear-Path -Path $Path
@@ -207,8 +208,7 @@ function Write-List([string] $Path, [string[]] $Line) {
         Set-Content -LiteralPath "$Path.new" -Value $Line -Encoding UTF8
         Move-Item -LiteralPath "$Path.new" -Destination $Path -Force
     }
-    catch {
+    finally {
         Clear-Path -Path "$Path.new"
-        throw
     }
 }
