@@ -10,7 +10,7 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("the control channels of Windows are pipes", allow_module_level=True)
 
-from serial_monitor import local_sockets
+from serial_monitor import local_sockets_posix as local_sockets
 
 NAME = re.compile(r"program-(\d+)\.sock")
 

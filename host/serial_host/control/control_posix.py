@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 
-from serial_monitor import local_sockets
+from serial_monitor import local_sockets_posix as local_sockets
 from serial_monitor.sending import send
 
 _ANSWER_SECONDS = 5.0

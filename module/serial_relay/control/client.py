@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from serial_monitor import local_sockets
+from serial_monitor import local_sockets_posix as local_sockets
 from serial_relay.control import location
 from serial_relay.control.location import NotRunningError
 

@@ -13,7 +13,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from serial_monitor import local_sockets
+from serial_monitor import local_sockets_posix as local_sockets
 
 _NAME = re.compile(r"serial-relay-(\d+)\.sock")
 
