@@ -205,8 +205,10 @@ async def test_flushes(slave: int, recorder: Recorder) -> None:
 
 _CHANGES = """
 import os, sys, termios, time, serial
-if os.geteuid() == 0:
+try:
     os.nice(-20)  # fewer interruptions where other tests run too
+except PermissionError:
+    pass
 port = serial.Serial(sys.argv[1], 9600, parity="E")
 failed = 0
 for number in range(200):
