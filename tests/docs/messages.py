@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = {
     "module": (ROOT / "module/serial_relay", ROOT / "tty_server"),
     "host": (ROOT / "host/serial_host",),
+    "both": (ROOT / "serial_monitor/log_queue.py",),
 }
 
 _ERRORS = {
@@ -40,8 +41,8 @@ _SHORTEST = 12
 def messages(end: str) -> dict[str, Path]:
     """Return the messages of one end, and the file that each stands in."""
     found: dict[str, Path] = {}
-    for folder in SOURCES[end]:
-        for file in sorted(folder.rglob("*.py")):
+    for source in SOURCES[end]:
+        for file in sorted(source.rglob("*.py")) if source.is_dir() else [source]:
             for text in _of_file(ast.parse(file.read_text(encoding="utf-8"))):
                 if len(text.replace("…", "").strip()) >= _SHORTEST and " " in text.strip():
                     found.setdefault(text, file.relative_to(ROOT))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from serial_monitor.address_patterns import IPV4, IPV6
+
 _END = r"$(?!\n)"  # Python's `$` alone also matches before a last line feed
 
 # Controls, the blanks (but the ordinary one) and joiners of Unicode, surrogates and private use.
@@ -21,19 +23,6 @@ MODULE_PATTERN = rf"^[^/\n]+/[^/\n]+{_END}"
 
 
 def _network_pattern() -> str:
-    octet = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-    ipv4 = rf"{octet}(?:\.{octet}){{3}}"
-    group = "[0-9A-Fa-f]{1,4}"
-    forms = [rf"(?:{group}:){{6}}(?:{group}:{group}|{ipv4})"]
-    for before in range(8):  # groups before the `::`; at most seven stand beside it
-        start = "" if before == 0 else rf"{group}(?::{group}){{{before - 1}}}"
-        rest = 7 - before
-        ends = [""]
-        if rest >= 1:
-            ends.append(rf"{group}(?::{group}){{0,{rest - 1}}}")
-        if rest >= 2:
-            ends.append(rf"(?:{group}:){{0,{rest - 2}}}{ipv4}")
-        forms.append(rf"{start}::(?:{'|'.join(ends)})")
     masks = [".".join(map(str, (2**32 - 2 ** (32 - bits)).to_bytes(4, "big"))) for bits in range(33)]
     masks += [".".join(map(str, (2 ** (32 - bits) - 1).to_bytes(4, "big"))) for bits in range(33)]
     mask = "|".join(dict.fromkeys(each.replace(".", r"\.") for each in masks))
@@ -41,7 +30,7 @@ def _network_pattern() -> str:
     ipv4_length = rf"(?:0*(?:3[0-2]|[12]?[0-9])|{mask})"
     ipv6_length = "0*(?:12[0-8]|1[01][0-9]|[1-9]?[0-9])"
     scope = "(?:%[^%/\\n]+)?"
-    return rf"^(?:{ipv4}(?:/{ipv4_length})?|(?:{'|'.join(forms)}){scope}(?:/{ipv6_length})?){_END}"
+    return rf"^(?:{IPV4}(?:/{ipv4_length})?|{IPV6}{scope}(?:/{ipv6_length})?){_END}"
 
 
 NETWORK_PATTERN = _network_pattern()

@@ -7,7 +7,6 @@ and the renaming is tried again later. No line is lost, and only the oldest file
 from __future__ import annotations
 
 import io
-import os
 import time
 from pathlib import Path
 
@@ -86,23 +85,3 @@ class LogFile:
 
     def _backup(self, place: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{place}")
-
-
-class StandardError:
-    """Writes lines to the standard error stream of this process, in the way of `LogFile`.
-
-    It writes to the descriptor itself: a thread that is stuck in `sys.stderr` would hold that stream's lock, for which
-    Python waits when it ends.
-    """
-
-    DESCRIPTOR = 2
-
-    def __init__(self) -> None:
-        self._rest = memoryview(b"")
-
-    def write(self, line: bytes) -> None:
-        """Write a line. Raises `OSError` as `LogFile.write` does."""
-        if not self._rest:
-            self._rest = memoryview(line)
-        while self._rest:
-            self._rest = self._rest[os.write(self.DESCRIPTOR, self._rest) :]

@@ -22,7 +22,7 @@ from serial_host.listening.interfaces import Interfaces, endpoints
 from serial_host.listening.tcp_listener import TcpListener
 from serial_host.plumbing.backoff import Backoff
 from serial_host.plumbing.event_log import Event
-from serial_host.plumbing.log_budget import PortLog
+from serial_host.plumbing.port_log import PortLog
 from serial_host.plumbing.text import described
 from serial_host.security.tls_transport import Secured
 from serial_host.serving.admission import Newcomer

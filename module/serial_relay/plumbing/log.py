@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TextIO
 
-from serial_relay.plumbing.queued_handler import QueuedHandler
+from serial_monitor.log_queue import DescriptorSink
+from serial_relay.plumbing.log_budget import LimitedHandler
 
 LEVELS: Mapping[str, int] = MappingProxyType(
     {
@@ -81,7 +82,11 @@ def configure(level: str, stream: TextIO | None = None) -> None:
 
     A thread writes to standard output, so that nothing waits for its reader, and lines of one kind are limited.
     """
-    handler = QueuedHandler(_standard_output()) if stream is None else logging.StreamHandler(stream)
+    handler: logging.Handler
+    if stream is None:
+        handler = LimitedHandler(DescriptorSink(_standard_output()))
+    else:
+        handler = logging.StreamHandler(stream)
     handler.setFormatter(RuntimeFormatter())
     logging.basicConfig(handlers=[handler], force=True)
     set_level(level)

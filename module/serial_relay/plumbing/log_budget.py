@@ -1,40 +1,18 @@
-"""Limits how many log lines of one kind are written, so that nobody outside can fill the log. Pure."""
+"""Limits how many lines of one kind the log gets, so that nobody outside can fill it."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections import OrderedDict
 
-BURST = 20
-"""Lines of one kind that are written without a pause."""
-
-SECONDS_A_LINE = 30.0
-"""Seconds for each further line of that kind, which says how many were left out."""
+from serial_monitor.log_budget import Budget
+from serial_monitor.log_queue import QueuedHandler, Sink
 
 MOST_KINDS = 1000
 """Limit of the kinds that are remembered; the one that has not occurred for the longest time is forgotten first."""
 
 Kind = tuple[str, str]
-
-
-class Budget:
-    """The lines of one kind; `now` is in seconds of any clock that only goes forward."""
-
-    def __init__(self, now: float) -> None:
-        self._lines = float(BURST)
-        self._counted_at = now
-        self.left_out = 0
-        """Lines that were not allowed since the last one that was."""
-
-    def allows(self, now: float) -> bool:
-        """Return whether a line may be written now; if not, it is counted in `left_out`."""
-        self._lines = min(BURST, self._lines + (now - self._counted_at) / SECONDS_A_LINE)
-        self._counted_at = now
-        if self._lines < 1:
-            self.left_out += 1
-            return False
-        self._lines -= 1
-        return True
 
 
 class Budgets:
@@ -62,3 +40,18 @@ class Budgets:
             return None
         left_out, budget.left_out = budget.left_out, 0
         return left_out
+
+
+class LimitedHandler(QueuedHandler):
+    """Queues records within the budget of their kind."""
+
+    def __init__(self, sink: Sink) -> None:
+        super().__init__(sink)
+        self._budgets = Budgets()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `QueuedHandler`; `logging` calls it in one thread at a time."""
+        similar = self._budgets.left_out_before(record, time.monotonic())
+        if similar is not None:
+            remark = f" ({similar} more lines like this one were left out)" if similar else ""
+            self.queue(record, remark)

@@ -10,6 +10,7 @@ import ipaddress
 import re
 import unicodedata
 
+from serial_monitor.address_patterns import IPV4, IPV6
 from serial_relay.twin.limits import MAX_NAME_BYTES
 
 _MAX_HOST_LENGTH = 253  # RFC 1035, 2.3.4, without the root's dot
@@ -30,21 +31,8 @@ MODE_PATTERN = rf"^0?[0-7]{{3}}{_END}"
 
 
 def _host_pattern() -> str:
-    octet = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-    ipv4 = rf"(?!0\.0\.0\.0{_END}|22[4-9]\.|23[0-9]\.){octet}(?:\.{octet}){{3}}"
-    group = "[0-9A-Fa-f]{1,4}"
-    last_two = rf"(?:{group}:{group}|{octet}(?:\.{octet}){{3}})"
-    forms = [rf"(?:{group}:){{6}}{last_two}"]
-    for before in range(8):  # groups before the `::`; at most seven stand beside it
-        start = "" if before == 0 else rf"{group}(?::{group}){{{before - 1}}}"
-        rest = 7 - before
-        ends = [""]
-        if rest >= 1:
-            ends.append(rf"{group}(?::{group}){{0,{rest - 1}}}")
-        if rest >= 2:
-            ends.append(rf"(?:{group}:){{0,{rest - 2}}}{octet}(?:\.{octet}){{3}}")
-        forms.append(rf"{start}::(?:{'|'.join(ends)})")
-    ipv6 = rf"(?![0:.]+(?:%|{_END}))(?![Ff]{{2}}[0-9A-Fa-f]{{2}}:)(?:{'|'.join(forms)})(?:%[A-Za-z0-9_.-]{{1,15}})?"
+    ipv4 = rf"(?!0\.0\.0\.0{_END}|22[4-9]\.|23[0-9]\.){IPV4}"
+    ipv6 = rf"(?![0:.]+(?:%|{_END}))(?![Ff]{{2}}[0-9A-Fa-f]{{2}}:){IPV6}(?:%[A-Za-z0-9_.-]{{1,15}})?"
     label = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
     name = (
         rf"(?=[^\n]{{1,{_MAX_HOST_LENGTH}}}\.?{_END})(?!(?:[^\n]*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?{_END})"

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from serial_host.plumbing import log, log_file
-from serial_host.plumbing.log import QueuedHandler
+from serial_host.plumbing import log_file
 from serial_host.plumbing.log_file import LogFile
+from serial_monitor import log_queue
+from serial_monitor.log_queue import QueuedHandler
 from tests.host.running import PATIENCE, until
 
 LINE = 100
@@ -143,8 +144,8 @@ def record(text: str) -> logging.LogRecord:
 def test_a_log_that_cannot_be_written_never_blocks_and_says_how_much_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(log, "FLUSH_SECONDS", PATIENCE)
-    monkeypatch.setattr(log, "QUEUE_BYTES", 100 * len(f"123456789{os.linesep}"))
+    monkeypatch.setattr(log_queue, "FLUSH_SECONDS", PATIENCE)
+    monkeypatch.setattr(log_queue, "QUEUE_BYTES", 100 * len(f"123456789{os.linesep}"))
     sink = Stalled()
     handler = QueuedHandler(sink)
     for number in range(200):
@@ -160,7 +161,7 @@ def test_a_log_that_cannot_be_written_never_blocks_and_says_how_much_is_missing(
 
 
 def test_a_full_disk_delays_lines_and_loses_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(log_queue, "RETRY_SECONDS", 0.01)
     sink = Stalled()
     sink.failures = 3
     sink.go.set()
@@ -173,7 +174,7 @@ def test_a_full_disk_delays_lines_and_loses_none(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_end_does_not_wait_long_for_a_log_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "FLUSH_SECONDS", 0.05)
+    monkeypatch.setattr(log_queue, "FLUSH_SECONDS", 0.05)
     sink = Stalled()
     handler = QueuedHandler(sink)
     handler.emit(record("x"))
@@ -183,7 +184,7 @@ def test_the_end_does_not_wait_long_for_a_log_that_cannot_be_written(monkeypatch
 
 
 def test_a_message_that_cannot_be_formatted_is_a_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "FLUSH_SECONDS", PATIENCE)
+    monkeypatch.setattr(log_queue, "FLUSH_SECONDS", PATIENCE)
     sink = Stalled()
     sink.go.set()
     handler = QueuedHandler(sink)

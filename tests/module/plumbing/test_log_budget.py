@@ -12,10 +12,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from serial_relay.plumbing import queued_handler
+from serial_monitor import log_queue
+from serial_monitor.log_budget import BURST, SECONDS_A_LINE
+from serial_monitor.log_queue import QUEUE_BYTES, DescriptorSink
 from serial_relay.plumbing.log import RuntimeFormatter
-from serial_relay.plumbing.log_budget import BURST, MOST_KINDS, SECONDS_A_LINE, Budgets
-from serial_relay.plumbing.queued_handler import QUEUE_BYTES, QueuedHandler
+from serial_relay.plumbing.log_budget import MOST_KINDS, Budgets, LimitedHandler
 
 
 class Log:
@@ -23,7 +24,7 @@ class Log:
 
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe()
-        self.handler = QueuedHandler(self.writer)
+        self.handler = LimitedHandler(DescriptorSink(self.writer))
         self.handler.setFormatter(RuntimeFormatter())
         self.logger = logging.Logger("log")  # noqa: LOG001 - no part of the tree that pytest watches
         self.logger.addHandler(self.handler)
@@ -45,7 +46,7 @@ class Log:
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
-    monkeypatch.setattr(queued_handler, "FLUSH_SECONDS", 30.0)  # for what a busy machine has left to write
+    monkeypatch.setattr(log_queue, "FLUSH_SECONDS", 30.0)  # for what a busy machine has left to write
     made = Log()
     yield made
     made.handler.close()
@@ -66,14 +67,14 @@ def test_a_reader_that_stalls_blocks_nobody_and_what_is_left_out_is_counted(log:
     assert numbers == list(range(len(numbers))), "a line is missing, torn or in the wrong order"
     (remark,) = [line for line in lines if "messages are missing" in line]
     found = re.search(
-        r"\[WRN\] - (\d+) messages are missing here, because the log was not read fast enough", remark
+        r"\[WRN\] - (\d+) messages are missing here, because the log could not be written fast enough", remark
     )
     assert found
     assert len(numbers) + int(found[1]) == 2 * QUEUE_BYTES // size
 
 
 def test_without_a_reader_the_process_goes_on_and_ends(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queued_handler, "FLUSH_SECONDS", 0.1)
+    monkeypatch.setattr(log_queue, "FLUSH_SECONDS", 0.1)
     os.close(log.reader)
     for number in range(100):
         log.logger.debug("%d", number)

@@ -6,7 +6,8 @@ import logging
 
 import pytest
 
-from serial_host.plumbing.log_budget import BURST, SECONDS_A_LINE, Budget, PortLog
+from serial_host.plumbing.port_log import PortLog
+from serial_monitor.log_budget import BURST, SECONDS_A_LINE, Budget
 
 
 class Clock:
