@@ -8,11 +8,9 @@ if sys.platform == "win32":
     raise ImportError("not for Windows")
 
 import asyncio
-import contextlib
 import os
 import re
 import stat
-import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 
@@ -20,29 +18,22 @@ from serial_monitor import local_sockets_posix as local_sockets
 from serial_monitor.sending import send
 
 _ANSWER_SECONDS = 5.0
+_PROGRAM = "serial-host"
 _NAME = re.compile(r"serial-host-(\d+)\.sock")
 
 
 def directory() -> Path:
-    """Return the directory of the sockets.
-
-    It is below `XDG_RUNTIME_DIR`; without that, below /run for root and below the temporary directory for others.
-    """
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime:
-        return Path(runtime) / "serial-host"
-    if os.geteuid() == 0:
-        return Path("/run/serial-host")
-    return Path(tempfile.gettempdir()) / f"serial-host-{os.geteuid()}"
+    """Return the directory of the sockets for this user, see `local_sockets_posix`."""
+    return local_sockets.directory(_PROGRAM)
 
 
 async def serve(answer: Callable[[bytes], bytes | AsyncGenerator[bytes, None]], request_size: int) -> None:
     """Answer each connection's one request until cancelled. Raises `OSError`."""
     _own(directory())
-    path = _path(os.getpid())
+    path = directory() / _name(os.getpid())
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, ValueError, TimeoutError):
+        try:
             # Not `wait_for`, which in Python 3.11 can swallow the cancellation that ends the server.
             async with asyncio.timeout(_ANSWER_SECONDS):
                 answered = answer(await reader.readline())
@@ -51,10 +42,13 @@ async def serve(answer: Callable[[bytes], bytes | AsyncGenerator[bytes, None]], 
                     await writer.drain()
             if not isinstance(answered, bytes):
                 await send(answered, reader, writer)
+        except TimeoutError:
+            writer.transport.abort()  # a mere `close` waits until the client has taken the answer
+        except (OSError, ValueError):
+            pass  # it has left, or its request is too long
         writer.close()
 
-    path.unlink(missing_ok=True)
-    server = await asyncio.start_unix_server(connected, path, limit=request_size)
+    server = await asyncio.start_unix_server(connected, sock=local_sockets.listen(path), limit=request_size)
     try:
         await asyncio.get_running_loop().create_future()
     finally:
@@ -71,7 +65,7 @@ def _own(path: Path) -> None:
 
 def running() -> list[int]:
     """Return the ids of the processes that have a socket. The socket that a killed server left behind is removed."""
-    return local_sockets.running(directory(), _NAME)
+    return local_sockets.running(_directories(), _NAME)
 
 
 def is_running(pid: int) -> bool:
@@ -80,7 +74,15 @@ def is_running(pid: int) -> bool:
 
 
 def _path(pid: int) -> Path:
-    return directory() / f"serial-host-{pid}.sock"
+    return local_sockets.find(_directories(), _name(pid))
+
+
+def _directories() -> tuple[Path, ...]:
+    return (directory(), *local_sockets.other_directories(_PROGRAM))
+
+
+def _name(pid: int) -> str:
+    return f"serial-host-{pid}.sock"
 
 
 def ask(pid: int, request: bytes) -> bytes:

@@ -1,8 +1,8 @@
 """Where the control sockets of this machine's modules stand, and which of them answer.
 
 Each module has a socket that is named after its process, so that several modules never take each other's. It stands in
-the directory `serial-relay` below `XDG_RUNTIME_DIR`, for root below /run, for others without such a directory below the
-temporary one; systemd's `RuntimeDirectory=` goes before all of these. Only the module's user and root may speak to it.
+the directory `serial-relay` where `local_sockets_posix` says; systemd's `RuntimeDirectory=` goes before that. Only the
+module's user and root may speak to it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tempfile
 from pathlib import Path
 
 from serial_monitor import local_sockets_posix as local_sockets
 
+_PROGRAM = "serial-relay"
 _NAME = re.compile(r"serial-relay-(\d+)\.sock")
 
 
@@ -26,16 +26,25 @@ def directory() -> Path:
     """Return the directory of the sockets for this user."""
     if service := os.environ.get("RUNTIME_DIRECTORY"):
         return Path(service.partition(":")[0])
-    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
-        return Path(runtime) / "serial-relay"
-    if os.geteuid() == 0:
-        return Path("/run/serial-relay")
-    return Path(tempfile.gettempdir()) / f"serial-relay-{os.geteuid()}"
+    return local_sockets.directory(_PROGRAM)
+
+
+def own_socket() -> Path:
+    """Return the path of this process's socket."""
+    return directory() / _name(os.getpid())
 
 
 def socket_path(pid: int) -> Path:
     """Return the path of a process's socket."""
-    return directory() / f"serial-relay-{pid}.sock"
+    return local_sockets.find(_directories(), _name(pid))
+
+
+def _directories() -> tuple[Path, ...]:
+    return (directory(), *local_sockets.other_directories(_PROGRAM))
+
+
+def _name(pid: int) -> str:
+    return f"serial-relay-{pid}.sock"
 
 
 def own(path: Path) -> None:
@@ -52,7 +61,7 @@ def own(path: Path) -> None:
 
 def running() -> list[int]:
     """Return the ids of the processes whose sockets answer. The socket that a killed module left behind is removed."""
-    return local_sockets.running(directory(), _NAME)
+    return local_sockets.running(_directories(), _NAME)
 
 
 def chosen(pid: int | None) -> int:
@@ -66,7 +75,7 @@ def chosen(pid: int | None) -> int:
     match running():
         case []:
             raise NotRunningError(
-                f"no serial_relay runs that this user may speak to (no socket in {directory()}); in a container run the"
+                f"no serial_relay runs that this user may speak to (no socket in {' or '.join(map(str, _directories()))}); in a container run the"
                 " command in that container, beside it as its user or as root"
             )
         case [only]:

@@ -13,10 +13,9 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
-import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
+from serial_monitor import local_sockets_posix as local_sockets
 from serial_monitor.sending import send
 from serial_relay.control import location
 
@@ -49,7 +48,7 @@ class ControlServer:
     def __init__(self, call: Method, streams: Mapping[str, Stream]) -> None:
         self._call = call
         self._streams = streams
-        self._path = location.socket_path(os.getpid())
+        self._path = location.own_socket()
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -57,15 +56,7 @@ class ControlServer:
         """Listen. If that is not possible, a warning is logged and the local commands do not work."""
         try:
             location.own(self._path.parent)
-            self._path.unlink(missing_ok=True)
-            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                listener.bind(str(self._path))
-                # Nobody can connect before `listen`, so there is no moment at which others could.
-                self._path.chmod(0o600)
-            except BaseException:
-                listener.close()
-                raise
+            listener = local_sockets.listen(self._path)
             self._server = await asyncio.start_unix_server(self._connected, sock=listener, limit=REQUEST_SIZE)
         except OSError as error:
             log.warning(
@@ -87,15 +78,18 @@ class ControlServer:
         assert task is not None  # noqa: S101 - a stream's callback is a task
         self._connections.add(task)
         try:
-            with contextlib.suppress(OSError, ValueError, TimeoutError):
+            with contextlib.suppress(OSError, ValueError):
                 while line := await reader.readline():
                     name, payload = _request(line)
                     if name is not None and name in self._streams:
                         await self._stream(self._streams[name](payload), reader, writer)
                         break
                     writer.write(await self._answer(name, payload))
-                    async with asyncio.timeout(_ANSWER_SECONDS):
-                        await writer.drain()
+                    try:
+                        async with asyncio.timeout(_ANSWER_SECONDS):
+                            await writer.drain()
+                    except TimeoutError:
+                        writer.transport.abort()  # a mere `close` waits until the client has taken the answer
         except asyncio.CancelledError:
             pass  # the end of the process; nobody waits for this task
         finally:
