@@ -15,7 +15,7 @@ from typing import Any
 from serial_monitor.records import Record
 
 LIMIT_BYTES = 256 * 1024
-"""Limit in bytes of what a ring keeps: the data, and about 100 bytes for each record."""
+"""Limit in bytes of what a ring keeps: data and texts, and about 100 bytes for each record."""
 PIECE_BYTES = 96 * 1024
 """The longest piece in bytes of JSON; a direct method's answer has at most 128 KB."""
 _RECORD_BYTES = 100
@@ -52,7 +52,7 @@ class Ring:
     def take(self, record: Record) -> None:
         """Keep a record."""
         self._records.append((record.at, record.kind, record.data, record.text))
-        self._size += _RECORD_BYTES + len(record.data)
+        self._size += _RECORD_BYTES + len(record.data) + len(record.text)
         if self._size > self._limit or record.at >= self._trim_at:
             self._trim(record.at)
 
@@ -60,7 +60,8 @@ class Ring:
         """Drop what is too old or too much."""
         records, oldest = self._records, now - self.seconds
         while records and (self._size > self._limit or records[0][0] < oldest):
-            self._size -= _RECORD_BYTES + len(records.popleft()[2])
+            _at, _kind, data, text = records.popleft()
+            self._size -= _RECORD_BYTES + len(data) + len(text)
             self._first += 1
         self._trim_at = now + _TRIM_SECONDS
 

@@ -26,7 +26,7 @@ ALIVE_SECONDS = 5.0
 """Seconds after which an empty line is sent if nothing happens: on some channels only that shows that a watcher has
 left."""
 _RECORD_BYTES = 100
-"""Bytes that a record counts for in addition to its data."""
+"""Bytes that a record counts for in addition to its data and its text."""
 
 
 class TooManyWatchersError(Exception):
@@ -50,7 +50,7 @@ class Watcher:
         """See `Sink`."""
         if self.cut:
             return
-        self._size += _RECORD_BYTES + len(record.data)
+        self._size += _RECORD_BYTES + len(record.data) + len(record.text)
         if self._size > self._limit:
             self._cut(record)
             return

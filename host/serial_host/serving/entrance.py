@@ -29,6 +29,10 @@ if TYPE_CHECKING:  # without TLS nothing of OpenSSL is loaded
 MOST_WAITING = 8
 """Limit of the newcomers that wait for the decision about the present client; further ones are refused at once."""
 
+MOST_TOLD = 16
+"""Limit of the connections that stay open for a moment to tell an RFC 2217 client why it is refused; further ones are cut
+at once. Without it, whoever connects again and again would take the descriptors of all ports."""
+
 MOST_HANDSHAKES = 8
 MOST_HANDSHAKES_OF_ALL = 64
 """Limits of the TLS handshakes that one address, and all together, may have under way; further connections are closed
@@ -72,6 +76,8 @@ class Entrance:
         """Of each handshake that is under way, the client's address."""
         self._waiting: set[asyncio.Task[None]] = set()
         self._shaking: set[asyncio.Task[None]] = set()
+        self._told: list[socket.socket] = []
+        """The connections of newcomers that are told why they are refused."""
         self._take_overs = TakeOvers()
         self._fighters = ""
         self._last_refusal: tuple[str, str] | None = None
@@ -227,8 +233,10 @@ class Entrance:
         self._owner.start(newcomer)
 
     def _turn_away(self, newcomer: Newcomer, reason: str) -> None:
-        if self._config.protocol is PortProtocol.RFC2217:
+        self._told = [connection for connection in self._told if connection.fileno() >= 0]
+        if self._config.protocol is PortProtocol.RFC2217 and len(self._told) < MOST_TOLD:
             # A session says so in the protocol, and is refused because the port has a client.
+            self._told.append(newcomer.connection)
             self._owner.start(newcomer)
         else:
             self.refuse(newcomer.peer, reason)

@@ -105,7 +105,8 @@ class PlacedPort:
         self._link_removed = link_removed
         self._config = config
         self.link: str | None = None
-        """The link that leads to the port; the present one while the configured one cannot be had."""
+        """The link that leads to the port; the present one while the configured one cannot be had. It is None when that
+        is the link of another port by now."""
         self.choice = Choice("pty")
         """What the port is, and why."""
 
@@ -123,7 +124,7 @@ class PlacedPort:
         """Put the configured link in place of the present one.
 
         Raises:
-            LinkError: the link cannot be made; the present one stays.
+            LinkError: the link cannot be made; the present one stays, unless another port has it by now.
         """
         link = self._config.link
         try:
@@ -144,6 +145,8 @@ class PlacedPort:
 
     def place(self, slave: Path) -> None:
         """Point the link, if there is one, at another node."""
+        if self.link is not None and self._links.is_of_another(self.link, self._link_removed):
+            self.link = None
         if self.link is not None:
             self._links.place(self.link, slave, self._link_removed)
 

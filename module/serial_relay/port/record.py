@@ -34,8 +34,10 @@ class Record:
             self.on_change()
         self.set_state(State.RETRYING)
 
-    def link_failed(self, error: RemoteError) -> None:
-        """Record that another link cannot be had, while the port goes on with the one that it has.
+    def link_failed(self, error: RemoteError, link: str) -> None:
+        """Record that another link cannot be had, while the port goes on with `link`, the one that it has.
+
+        If it has none any more, `link` is the one that it is to have.
 
         This is logged once, and once more when a connection's error has taken its place and is over.
         """
@@ -45,6 +47,9 @@ class Record:
         self._link_error = text
         if is_new:
             log.warning("port %s: %s: %s; the port goes on", self._name, error.code, text)
+        if self.status.link != link:
+            self.status.link = link
+            self.on_change()
         if is_new or (overwritten and self.status.state is State.CONNECTED):
             self.status.last_error = PortError(error.code, text, time.time())
             self.on_change()

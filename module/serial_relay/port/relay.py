@@ -225,12 +225,13 @@ class Relay:
         return None
 
     def _try_link(self, placed: PlacedPort) -> None:
-        """Place the link while the port goes on: it has a link already, and keeps that one until this succeeds."""
+        """Place the link while the port goes on, with the link that it has until this succeeds."""
         error = self._place_link(placed)
         if error is None:
             self._link_retry.connected(self._loop.time())
         else:
-            self._record.link_failed(error)
+            link = self._config.link if placed.link is None else placed.link
+            self._record.link_failed(error, str(self._maker.links.path(link)))
             self._link_retry.failed(self._loop.time())
         self._alarm.set()
 

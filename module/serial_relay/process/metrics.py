@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import errno
 import io
 import logging
@@ -36,8 +37,8 @@ HubConnected = Callable[[], bool | None]
 _MAX_REQUESTS = 8
 """Limit of the requests that are answered at the same time; a further one is closed at once."""
 
-_REQUEST_TIMEOUT = 10.0
-"""Seconds that a client may take for each step of its request."""
+_REQUEST_SECONDS = 10.0
+"""Seconds that a client may take for its request and for the answer, however it divides them."""
 
 _LOOP_TIMEOUT = 5.0
 """Seconds that the event loop may take to return the values."""
@@ -260,8 +261,6 @@ def _answer_any(app: Any) -> Any:
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = _REQUEST_TIMEOUT
-
     def log_message(self, *_: Any) -> None:
         """Do not log requests."""
 
@@ -280,6 +279,8 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
     def __init__(self, address: tuple[str, int], app: Any) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._slots = threading.BoundedSemaphore(_MAX_REQUESTS)
+        self._deadlines: dict[socket.socket, asyncio.TimerHandle] = {}
+        """Of each request that is being answered, when its connection is ended."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._rest: asyncio.TimerHandle | None = None
         super().__init__(address, _Handler)
@@ -324,17 +325,33 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
         if not self._slots.acquire(blocking=False):
             self.shutdown_request(request)
             return
+        assert self._loop is not None  # noqa: S101 - it calls this
+        # The timeout of a socket begins anew with each byte: a few slow clients would keep all others out for ever.
+        self._deadlines[request] = self._loop.call_later(_REQUEST_SECONDS, _end, request)
         try:
             super().process_request(request, client_address)
         except RuntimeError:  # no thread to be had
-            self._slots.release()
+            self._answered(request)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._slots.release()
+            self._answered(request)
+
+    def _answered(self, request: socket.socket) -> None:
+        deadline = self._deadlines.pop(request)
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(deadline.cancel)
+        self._slots.release()
 
     def handle_error(self, _request: Any, client_address: Any) -> None:
         log.debug("metrics request of %s failed", client_address)
+
+
+def _end(request: socket.socket) -> None:
+    """Wake the thread that waits for the client of this connection, which finds the connection ended."""
+    with contextlib.suppress(OSError):  # it is closed already
+        request.shutdown(socket.SHUT_RDWR)

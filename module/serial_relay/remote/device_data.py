@@ -74,14 +74,17 @@ class DeviceData:
             self._flushed(len(self.early))
             self.early = b""
 
-    def purge(self, now: float) -> None:
-        """Discard what comes from now on, until `purge_answered` was called as often as this."""
+    def purge(self, now: float, *, own_answer: bool = True) -> None:
+        """Discard what comes from now on, until `purge_answered` was called as often as this.
+
+        A purge without an answer of its own shares the answer of the one before.
+        """
         if not self._purges or now >= self._discard_until:
             self._discard_until = now + _PURGE_TIMEOUT
-        self._purges += 1
+        self._purges += own_answer
         self.passing = False
 
-    def purge_answered(self) -> None:
+    def purge_answered(self, _answer: object = None) -> None:
         """Record that a purge was answered, or will never be."""
         self._purges -= 1
         self.passing = self._usable and not self._purges

@@ -58,18 +58,26 @@ class Requests:
         """Return True if a request about this is without an answer, or waits to be sent."""
         return subject in self.waiting or self._oldest(subject) is not None
 
-    def ask(self, command: ComPortCommand, answered: Answered | None = None) -> None:
-        """Send a request, or let it wait for the answer to an earlier one about the same thing."""
-        request = _Request(command, [answered] if answered else [])
+    def ask(self, command: ComPortCommand, answered: Answered | None = None) -> bool:
+        """Send a request, or let it wait for the answer to an earlier one about the same thing.
+
+        Return False if `answered` is called no more often than before, because the request that waited, and in whose place
+        this one waits now, has that function already. So an application can ask as often as it likes.
+        """
         subject = command.subject
-        if subject not in self.waiting and not self._must_wait(subject):
-            self._send(request)
-            return
         earlier = self.waiting.get(subject)
         if earlier is not None:
-            request.command = _merged(earlier.command, command)
-            request.call[:0] = earlier.call
-        self.waiting[subject] = request
+            earlier.command = _merged(earlier.command, command)
+            if answered in earlier.call:
+                return False
+            earlier.call += [answered] if answered else []
+            return True
+        request = _Request(command, [answered] if answered else [])
+        if self._must_wait(subject):
+            self.waiting[subject] = request
+        else:
+            self._send(request)
+        return True
 
     def ask_at_once(self, command: ComPortCommand, answered: Answered | None = None) -> None:
         """Send a request that must not wait and that no other may replace."""

@@ -209,9 +209,9 @@ class Rfc2217Remote:
         if not self._codec.agreed or self._ended:
             return
         if received:
-            self._device_data.purge(time.monotonic())
             both = Purge.BOTH if transmitted else Purge.RECEIVE
-            self._requests.ask(PurgeData(both), lambda _answer: self._device_data.purge_answered())
+            own_answer = self._requests.ask(PurgeData(both), self._device_data.purge_answered)
+            self._device_data.purge(time.monotonic(), own_answer=own_answer)
         elif transmitted:
             self._requests.ask(PurgeData(Purge.TRANSMIT))
         self._urgent = self._urgent or transmitted

@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 MAX_METHODS = 16
 """Limit of the direct methods that are carried out at the same time; more are answered with 429."""
+MAX_REFUSALS = 64
+"""Limit of those answers that may be under way. A further call gets none, so that its caller waits for the hub's own
+time-out."""
 MAX_LINE = 2 * 1024 * 1024
 """Bytes of one line from the child: a method's payload has at most 128 KB, JSON escapes make it six times that."""
 
@@ -302,6 +305,11 @@ class _Client:
             case "desired_changed":
                 self._changed.set()
             case "method":
+                if len(self._methods) >= MAX_METHODS + MAX_REFUSALS:
+                    log.warning(
+                        "a direct method gets no answer: %d others wait for edgeHub", len(self._methods)
+                    )
+                    return
                 answering = self._carry_out if len(self._methods) < MAX_METHODS else self._turn_away
                 method = asyncio.create_task(
                     answering(message["request"], message["name"], message["payload"])

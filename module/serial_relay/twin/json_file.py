@@ -27,8 +27,7 @@ def read_object(path: Path) -> dict[str, Any]:
         UnreadableError: it cannot be read, is not a JSON object, or is too long.
     """
     try:
-        # Not blocking, should somebody have put a FIFO there.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
+        with open(path, "rb", opener=_open) as file:
             content = file.read(MAX_SIZE + 1)
     except FileNotFoundError:
         raise
@@ -54,6 +53,11 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise UnreadableError(f"a JSON object is expected, not {shown(document)}")
     return document
+
+
+def _open(path: str, flags: int) -> int:
+    """Open a file without blocking, should somebody have put a FIFO there."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def replace_object(path: Path, document: Mapping[str, Any], *, durable: bool) -> None:

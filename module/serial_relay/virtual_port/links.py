@@ -83,6 +83,10 @@ class LinkDirectory:
             raise LinkError(f"cannot make the link {self.path(name)}: {error.strerror}") from error
         self._wanted[name] = target, removed
 
+    def is_of_another(self, name: str, removed: Callable[[], None]) -> bool:
+        """Return whether another owner, who is known by its function `removed`, has placed this link meanwhile."""
+        return name in self._wanted and self._wanted[name][1] != removed
+
     def remove(self, name: str, target: Path) -> None:
         """Remove the link if it still leads to `target`; another port may have taken the name over."""
         if self._wanted.get(name, (target,))[0] == target:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import pytest
 
 from serial_host.plumbing.tcp_options import SOCKET_BUFFER
+from serial_host.serving.entrance import MOST_TOLD
 from serial_host.session import rfc2217_session
 from serial_host.session.rfc2217_session import REFUSAL_SECONDS
 from tests.host.running import PATIENCE, Client, RunningServer, echo_port, serial_port, until
@@ -59,6 +61,44 @@ def test_little_is_read_from_a_refused_client(tcp_port: int) -> None:
             with Client(tcp_port, source="127.0.0.2") as refused:
                 until(lambda: server.status()["refused"] == 1)
                 assert refused.flood(b"x", 20_000_000) < 20_000_000
+
+
+def has_ended(client: Client) -> bool:
+    client.socket.setblocking(False)
+    try:
+        while client.socket.recv(65536):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def test_clients_that_are_refused_by_the_dozen_take_few_descriptors(
+    tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rfc2217_session, "REFUSAL_SECONDS", PATIENCE)
+    monkeypatch.setattr(rfc2217_session, "LAST_WORDS_SECONDS", PATIENCE)
+    count = 3 * MOST_TOLD
+    with RunningServer(echo_port({"tcp_port": tcp_port, "protocol": "rfc2217"})) as server:
+        server.wait_listening()
+        with ComPortClient(tcp_port) as served, contextlib.ExitStack() as clients:
+            served.agree()
+            many = [clients.enter_context(Client(tcp_port, source="127.0.0.2")) for _ in range(count)]
+            until(lambda: server.status()["refused"] == count)
+            until(lambda: sum(map(has_ended, many)) == count - MOST_TOLD)
+            for client in many:
+                client.socket.close()
+            with Client(tcp_port, source="127.0.0.2") as refused:  # there is room again
+                refused.send(b"\xff\xfd\x2c\xff\xfb\x2c")
+                received = bytearray()
+                while b" is connected" not in received:
+                    part = refused.socket.recv(65536)
+                    assert part, "it was not told why it is refused"
+                    received += part
+            served.send(b"still served")
+            assert served.data(12) == b"still served"
 
 
 TALKING_ON = {

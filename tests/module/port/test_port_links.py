@@ -30,6 +30,31 @@ async def test_a_link_moves_and_ports_swap_links(ports: Ports) -> None:
     assert os.path.realpath(ports.directory / "z") == x
 
 
+@pytest.mark.parametrize(("heir", "leaving"), [("a", "b"), ("b", "a")])
+async def test_a_port_that_cannot_have_its_new_link_leaves_the_old_one_to_the_port_that_has_it_now(
+    ports: Ports, heir: str, leaving: str
+) -> None:
+    """In one change of the twin one port gets the link of another, whose own new link is somebody's file."""
+    await ports.configure(heir, link="x")
+    await ports.configure(leaving, link="y")
+    await ports.reaches(State.RETRYING, heir)
+    await ports.reaches(State.RETRYING, leaving)
+    before = os.path.realpath(ports.directory / "x")
+    (ports.directory / "z").write_text("somebody's file")
+    ports.configurations[heir] = replace(ports.configurations[heir], link="y")
+    await ports.configure(leaving, link="z")
+    statuses = ports.supervisor.statuses()
+    await until(lambda: statuses[leaving].link == str(ports.directory / "z"))
+    assert os.path.realpath(ports.directory / "y") == before, "the link leads to the device of another port"
+    assert statuses[heir].link == str(ports.directory / "y")
+    assert (error := statuses[leaving].last_error)
+    assert error.code is ErrorCode.LINK
+    (ports.directory / "z").unlink()
+    await until((ports.directory / "z").is_symlink)
+    assert os.path.realpath(ports.directory / "z") != before
+    assert os.path.realpath(ports.directory / "y") == before
+
+
 async def test_a_taken_link_is_an_error_of_its_port_until_it_is_free(ports: Ports) -> None:
     async with serving(echo) as server:
         (ports.directory / "a").write_text("somebody's file")

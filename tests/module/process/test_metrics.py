@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
@@ -16,6 +17,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from serial_relay.process import metrics
 from serial_relay.process.metrics import ModuleCollector, serve
 from serial_relay.status import Discarded, ErrorCode, ModemState, PortError, PortStatus, State
 from tests.module.conditions import until
@@ -231,6 +233,31 @@ async def test_silent_and_hostile_clients_take_no_more_than_their_places() -> No
     writer.write(b"\x00\xff garbage \r\n\r\n")
     assert b"400" in await reader.read()
     writer.close()
+    assert value(await served.samples(), "info", version="1.0.0") == 1
+    served.close()
+
+
+async def test_clients_that_send_a_byte_now_and_then_do_not_keep_others_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def drip() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(b"GET /metrics HTTP/1.1\r\nX: ")
+        with contextlib.suppress(ConnectionError):
+            while not reader.at_eof():
+                writer.write(b"x")
+                await asyncio.sleep(0.02)
+        writer.close()
+
+    monkeypatch.setattr(metrics, "_REQUEST_SECONDS", 0.5)
+    served = Served({})
+    dripping = [asyncio.create_task(drip()) for _ in range(8)]
+    try:
+        await until(lambda: all(client.done() for client in dripping))
+    finally:
+        for client in dripping:
+            client.cancel()
+    monkeypatch.undo()
     assert value(await served.samples(), "info", version="1.0.0") == 1
     served.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from rfc2217 import (
     ComPortCommand,
     Connection,
@@ -155,11 +157,24 @@ def test_an_answer_that_nobody_asked_for_changes_nothing() -> None:
     assert line.arrived() == [SetBaudRate(1200)]
 
 
+def test_a_request_that_is_repeated_while_it_waits_is_answered_once() -> None:
+    line = Line()
+    answers: list[ComPortCommand | None] = []
+    asked = [line.requests.ask(PurgeData(Purge.RECEIVE), answers.append) for _ in range(1000)]
+    assert asked == [True, True] + [False] * 998
+    assert line.arrived().count(PurgeData(Purge.RECEIVE)) == 1
+    line.answer(PurgeData(Purge.RECEIVE))
+    assert line.arrived() == [PurgeData(Purge.RECEIVE)]
+    line.answer(PurgeData(Purge.RECEIVE))
+    assert line.arrived() == []
+    assert answers == [PurgeData(Purge.RECEIVE)] * 2
+
+
 def test_at_the_end_nobody_waits_any_more() -> None:
     line = Line()
     answers: list[ComPortCommand | None] = []
     for control in (Control.DTR_ON, Control.DTR_OFF, Control.DTR_ON):
-        line.requests.ask(SetControl(control), answers.append)
+        line.requests.ask(SetControl(control), partial(answers.append))
     line.requests.end()
     assert line.requests.ended
     assert answers == [None, None, None]

@@ -51,6 +51,15 @@ def test_what_is_no_object_is_said_with_its_place(tmp_path: Path, content: bytes
     assert str(caught.value) == message
 
 
+def test_a_directory_in_its_place_costs_no_descriptor(tmp_path: Path) -> None:
+    """Docker makes a directory where a file that is to be mounted does not exist, and the file is looked at for ever."""
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208
+    for _ in range(20):
+        with pytest.raises(UnreadableError, match="Is a directory"):
+            read_object(tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == len(before)  # noqa: PTH208
+
+
 def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_object(tmp_path / "missing")
