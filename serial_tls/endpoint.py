@@ -80,25 +80,31 @@ class Endpoint:
     def _verify(
         self, connection: SSL.Connection, shown: crypto.X509, number: int, depth: int, valid: int
     ) -> bool:
+        """Judge one certificate of the peer's chain; OpenSSL asks from the authority down to the peer's own, depth 0."""
         session = connection.get_app_data()
-        certificate = shown.to_cryptography()
-        if depth == 0:
-            session.peer_fingerprint = fingerprint(certificate)
+        try:
+            session.refusal = self._judge(session, shown.to_cryptography(), number, depth, valid=bool(valid))
+        except Exception as error:  # noqa: BLE001  # whatever a library says of hostile bytes
+            session.refusal = TlsError(Reason.BAD_CERTIFICATE, f"it cannot be read: {error}")
+        return session.refusal is None
+
+    def _judge(
+        self, session: Session, certificate: x509.Certificate, number: int, depth: int, *, valid: bool
+    ) -> TlsError | None:
+        own = fingerprint(certificate) if depth == 0 else None
+        session.peer_fingerprint = own or session.peer_fingerprint
         if isinstance(self._trust, Pins):
-            if depth or self._trust.accepts(session.peer_fingerprint):
-                return True
-            session.refusal = TlsError(Reason.UNKNOWN_PIN, "", session.peer_fingerprint)
-            return False
+            # What stands above the peer's own certificate proves nothing, trusted or not.
+            trusted = own is None or self._trust.accepts(own)
+            return None if trusted else TlsError(Reason.UNKNOWN_PIN, "", own)
         if not valid:
-            session.refusal = _refused(certificate, number, depth)
-            return False
-        if depth == 0 and (names := self._trust.wrong_name(certificate)) is not None:
-            session.refusal = TlsError(Reason.WRONG_NAME, names, session.peer_fingerprint)
-            return False
-        return True
+            return _refused(certificate, number, own)
+        if own is not None and (names := self._trust.wrong_name(certificate)) is not None:
+            return TlsError(Reason.WRONG_NAME, names, own)
+        return None
 
 
-def _refused(certificate: x509.Certificate, number: int, depth: int) -> TlsError:
+def _refused(certificate: x509.Certificate, number: int, own: str | None) -> TlsError:
     reason = _REASONS.get(number, Reason.BAD_CERTIFICATE)
     if reason in (Reason.EXPIRED, Reason.NOT_YET_VALID):
         begin, end, now = certificate.not_valid_before_utc, certificate.not_valid_after_utc, datetime.now(UTC)
@@ -111,4 +117,4 @@ def _refused(certificate: x509.Certificate, number: int, depth: int) -> TlsError
         detail = f"its issuer is {issuer}"
     else:
         detail = f"error {number} of X.509's path validation"
-    return TlsError(reason, detail, fingerprint(certificate) if depth == 0 else None)
+    return TlsError(reason, detail, own)

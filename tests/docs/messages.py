@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = {
     "module": (ROOT / "module/serial_relay", ROOT / "tty_server"),
     "host": (ROOT / "host/serial_host",),
-    "both": (ROOT / "serial_monitor/log_queue.py",),
+    "both": (ROOT / "serial_monitor/log_queue.py", ROOT / "serial_tls"),
 }
 
 _ERRORS = {
@@ -39,7 +39,7 @@ _SHORTEST = 12
 
 
 def messages(end: str) -> dict[str, Path]:
-    """Return the messages of one end, and the file that each stands in."""
+    """Return the messages of one end, or of what both have, and the file that each stands in."""
     found: dict[str, Path] = {}
     for source in SOURCES[end]:
         for file in sorted(source.rglob("*.py")) if source.is_dir() else [source]:

@@ -173,6 +173,11 @@ class RunningServer:
         time.sleep(0.1)
         return bool(self.status()["unsent"])
 
+    @property
+    def waiting(self) -> int:
+        """Newcomers at the first port that wait for the decision about its present client."""
+        return len(self._server._ports[0]._entrance._waiting)
+
     def connection(self) -> socket.socket:
         """Return the server's own end of the first port's present connection."""
         session = self._server._ports[0]._session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -17,22 +18,28 @@ class TestAuthority:
 
     __test__ = False
 
-    def __init__(self, name: str = "test authority") -> None:
+    def __init__(self, name: str = "test authority", above: TestAuthority | None = None) -> None:
+        """`above` is the authority that has issued this one's certificate; without it the certificate is self-signed."""
+        self.chain: tuple[x509.Certificate, ...] = ()
+        """What stands between an issued certificate and the one that signs itself."""
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         now = datetime.now(UTC)
+        issuer = above or self
         self.certificate = (
             x509.CertificateBuilder()
             .subject_name(self._name)
-            .issuer_name(self._name)
+            .issuer_name(issuer._name)
             .public_key(self._key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=365))
             .not_valid_after(now + timedelta(days=365))
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
-            .sign(self._key, hashes.SHA256())
+            .sign(issuer._key, hashes.SHA256())
         )
+        if above is not None:
+            self.chain = (self.certificate, *above.chain)
 
     @property
     def pem(self) -> str:
@@ -44,7 +51,9 @@ class TestAuthority:
         now = datetime.now(UTC)
         certificate = (
             x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issued")]))
+            .subject_name(
+                x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"below {self._name.rfc4514_string()}")])
+            )
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
@@ -57,7 +66,16 @@ class TestAuthority:
         )
         if names:
             certificate = certificate.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        return Identity((certificate.sign(self._key, hashes.SHA256()),), key)
+        return Identity((certificate.sign(self._key, hashes.SHA256()), *self.chain), key)
+
+    @classmethod
+    def of(cls, identity: Identity) -> TestAuthority:
+        """Let the holder of a certificate issue others, whether or not that certificate allows it."""
+        usurper = cls()
+        usurper._key = cast("ec.EllipticCurvePrivateKey", identity.key)
+        usurper._name = identity.chain[0].subject
+        usurper.certificate, usurper.chain = identity.chain[0], identity.chain
+        return usurper
 
 
 def pem_of(identity: Identity) -> tuple[str, str]:

@@ -6,11 +6,12 @@ from ipaddress import ip_address
 
 import pytest
 from cryptography import x509
-from OpenSSL import SSL
+from cryptography.hazmat.primitives import serialization
+from OpenSSL import SSL, crypto
 
 from serial_tls.endpoint import Authority, Endpoint, Pins, Trust
 from serial_tls.errors import Reason, TlsError
-from serial_tls.identity import Identity, make_identity
+from serial_tls.identity import Identity, fingerprint, make_identity
 from serial_tls.names import wrong_host, wrong_module
 from serial_tls.records import looks_like_alert, looks_like_client_hello
 from serial_tls.session import Role, Session
@@ -181,6 +182,86 @@ def test_a_client_refuses(server: Identity, found: Reason, told: Reason) -> None
     assert pair.errors[Role.SERVER].reason is told
 
 
+INTERMEDIATE = TestAuthority("intermediate", AUTHORITY)
+
+
+def with_above(identity: Identity, *above: x509.Certificate) -> Identity:
+    return Identity((identity.chain[0], *above), identity.key)
+
+
+KNOWN = make_identity("known")
+UNKNOWN_BELOW_TRUSTED = {
+    "issued by it": (AUTHORITY.certificate, with_above(AUTHORITY.issue(MODULE, HOST), AUTHORITY.certificate)),
+    "issued by an intermediate": (INTERMEDIATE.certificate, INTERMEDIATE.issue(MODULE, HOST)),
+    "two below it": (
+        AUTHORITY.certificate,
+        with_above(INTERMEDIATE.issue(MODULE, HOST), INTERMEDIATE.certificate, AUTHORITY.certificate),
+    ),
+    "shown with a certificate of another": (
+        KNOWN.chain[0],
+        with_above(make_identity("unknown"), KNOWN.chain[0]),
+    ),
+    "issued by one who may not": (KNOWN.chain[0], TestAuthority.of(KNOWN).issue(MODULE, HOST)),
+}
+
+
+@pytest.mark.parametrize("refuses", list(Role))
+@pytest.mark.parametrize("case", UNKNOWN_BELOW_TRUSTED)
+def test_a_pin_of_a_certificate_above_trusts_none_below_it(case: str, refuses: Role) -> None:
+    pinned, shown = UNKNOWN_BELOW_TRUSTED[case]
+    trust = Pins({fingerprint(pinned)}.__contains__)
+    anybody = Pins(lambda _: True)
+    if refuses is Role.SERVER:
+        pair = shaken(end(Role.CLIENT, shown, anybody), end(Role.SERVER, SERVER, trust))
+    else:
+        pair = shaken(end(Role.CLIENT, CLIENT, trust), end(Role.SERVER, shown, anybody))
+    assert pair.errors[refuses].reason is Reason.UNKNOWN_PIN
+    assert pair.errors[refuses].fingerprint == shown.fingerprint
+    assert not pair.done[refuses]
+
+
+def test_a_chain_to_the_authority_is_enough_with_the_right_names() -> None:
+    pair = by_authority(INTERMEDIATE.issue(MODULE), INTERMEDIATE.issue(HOST))
+    assert not pair.errors
+    pair = by_authority(INTERMEDIATE.issue(MODULE), INTERMEDIATE.issue(HOST), "172.18.240.2")
+    assert pair.errors[Role.CLIENT].reason is Reason.WRONG_NAME
+    pair = by_authority(INTERMEDIATE.issue(module_name("device", "other")), INTERMEDIATE.issue(HOST))
+    assert pair.errors[Role.SERVER].reason is Reason.WRONG_NAME
+
+
+def test_who_has_a_certificate_of_the_authority_issues_none() -> None:
+    module, host = AUTHORITY.issue(MODULE), AUTHORITY.issue(HOST)
+    forged = TestAuthority.of(module).issue(MODULE, HOST)
+    assert by_authority(forged, host).errors[Role.SERVER].reason is Reason.BAD_CERTIFICATE
+    assert by_authority(module, forged).errors[Role.CLIENT].reason is Reason.BAD_CERTIFICATE
+
+
+def test_a_chain_without_its_middle_is_refused() -> None:
+    bare = with_above(INTERMEDIATE.issue(MODULE, HOST))
+    assert by_authority(bare, AUTHORITY.issue(HOST)).errors[Role.SERVER].reason is Reason.WRONG_AUTHORITY
+    assert by_authority(AUTHORITY.issue(MODULE), bare).errors[Role.CLIENT].reason is Reason.WRONG_AUTHORITY
+
+
+@pytest.mark.parametrize("refuses", list(Role))
+def test_a_certificate_that_cannot_be_read_is_refused(refuses: Role) -> None:
+    """Its version is one that does not exist, which OpenSSL itself takes."""
+    der = CLIENT.chain[0].public_bytes(serialization.Encoding.DER)
+    odd = crypto.load_certificate(
+        crypto.FILETYPE_ASN1, der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x09", 1)
+    )
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.use_certificate(odd)
+    context.use_privatekey(CLIENT.key)
+    anybody = Pins(lambda _: True)
+    if refuses is Role.SERVER:
+        pair = Pair(Session(context, Role.CLIENT, None), end(Role.SERVER, SERVER, anybody).session())
+    else:
+        pair = Pair(end(Role.CLIENT, SERVER, anybody).session(), Session(context, Role.SERVER, None))
+    pair.run()
+    assert pair.errors[refuses].reason is Reason.BAD_CERTIFICATE
+    assert "cannot be read" in pair.errors[refuses].detail
+
+
 def test_dates_say_what_time_it_is() -> None:
     error = by_authority(AUTHORITY.issue(MODULE, begin=1, end=3), AUTHORITY.issue(HOST)).errors[Role.SERVER]
     assert "valid from 20" in error.detail
@@ -204,6 +285,12 @@ def test_dates_say_what_time_it_is() -> None:
 def test_names_of_hosts(host: str, fits: bool) -> None:
     names = (x509.DNSName("plc.example.com"), x509.DNSName("*.wild.example.com"), x509.DNSName("*.com"), HOST)
     assert (wrong_host(AUTHORITY.issue(*names).chain[0], host) is None) is fits
+
+
+def test_an_address_of_one_link_is_the_same_on_each_interface() -> None:
+    certificate = AUTHORITY.issue(x509.IPAddress(ip_address("fe80::1"))).chain[0]
+    assert wrong_host(certificate, "fe80::1%eth0") is None
+    assert wrong_host(certificate, "fe80::2%eth0") == "fe80::1"
 
 
 def test_a_client_without_a_certificate_is_refused_and_both_learn_it() -> None:

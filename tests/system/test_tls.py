@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from ipaddress import ip_address
@@ -158,6 +159,55 @@ def test_a_host_renews_its_identity_without_an_outage(
     )
     relay.configure({NAME: entry(host, old)})
     last_error(relay, "not in `hostFingerprints`", following)
+
+
+def test_a_module_renews_its_identity_without_an_outage(
+    start_secured_host: StartSecuredHost, start_relay: StartRelay, open_port: OpenPort, device: Device
+) -> None:
+    host = start_secured_host()
+    relay = start_relay({NAME: entry(host)})
+    old = module_fingerprint(relay)
+    host.command("trust", old)
+    host.wait_for_client()
+    relay.wait_for_status(NAME, state="connected")
+    application = open_port(relay.link(NAME))
+
+    def relays(data: bytes) -> bool:
+        application.write(data)
+        return device.read(len(data)) == data
+
+    said = relay.command("identity", "--renew").stdout
+    status, fingerprints = relay.call("renewIdentity")
+    following = fingerprints["nextFingerprint"]
+    assert (status, fingerprints["fingerprint"]) == (200, old)
+    assert said.splitlines()[0] == old
+    assert f"serial-host.cmd trust {following}'" in said
+    relay.wait(
+        lambda: relay.reported.get("nextModuleFingerprint") == following, "the next fingerprint, reported"
+    )
+    relay.stop()
+    relay.start()  # the one that waits outlives a restart
+    relay.wait_for_status(NAME, state="connected")
+    application.close()
+    application = open_port(relay.link(NAME))
+    connects = relay.metric("connects_total", port=NAME)
+    assert json.loads(relay.command("identity", "--json").stdout) == fingerprints
+
+    host.command("trust", following)
+    assert relay.command("identity", "--activate").stdout == f"{following}\n"
+    assert relays(b"by the connection that stands")
+    assert relay.metric("connects_total", port=NAME) == connects
+    host.command("trust", "--remove", old)
+    relay.wait(
+        lambda: relay.metric("connects_total", port=NAME) > connects, "the connection with the new identity"
+    )
+    relay.wait_for_status(NAME, state="connected")
+    assert relays(b"by the connection with the new identity")
+    relay.wait(lambda: "nextModuleFingerprint" not in relay.reported, "the report of the new fingerprint")
+    assert module_fingerprint(relay) == following
+    again = relay.command("identity", "--activate")
+    assert again.returncode == 1
+    assert "no new identity is prepared: run 'identity --renew' first" in again.stderr
 
 
 def test_a_module_that_does_not_know_the_host_says_what_to_add(

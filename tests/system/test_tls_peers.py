@@ -1,4 +1,4 @@
-"""TLS with the programs of others: socat, ser2net and OpenSSL's own client."""
+"""TLS with the programs of others: socat, ser2net, stunnel and OpenSSL's own client."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ import pytest
 from serial_tls.identity import Identity, make_identity, save_identity
 from tests.serial_tls.authority import TestAuthority, module_name, pem_of
 from tests.system import peers
-from tests.system.conftest import OpenPort, StartProgram, StartRelay
-from tests.system.processes import PATIENCE, free_port, wait_for
+from tests.system.conftest import OpenPort, StartHost, StartProgram, StartRelay
+from tests.system.processes import PATIENCE, ROOT, Program, free_port, wait_for
 from tests.system.secured_host import SecuredHost
 from tests.system.serial_lines import Device
 from tests.system.stack import Relay
 
 NAME = "ttyVirtS0"
 EVERY_BYTE = bytes(range(256)) * 16
+
+StartStunnel = Callable[[int, Identity, int, Path], Program]
+"""Takes stunnel's port and identity, the port of the serial server behind it, and the certificate that it trusts."""
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def certificate_of(path: Path) -> Path:
 
 
 @pytest.fixture
-def start_host(running: ExitStack, tmp_path: Path, device: Device) -> Callable[..., SecuredHost]:
+def start_secured_host(running: ExitStack, tmp_path: Path, device: Device) -> Callable[..., SecuredHost]:
     def start(**options: Any) -> SecuredHost:
         host = SecuredHost(tmp_path / "secured", device.path, **options)
         running.callback(host.close)
@@ -77,7 +80,7 @@ def module_certificate(relay: Relay) -> Path:
 def test_module_with_socat_as_its_server(
     start_program: StartProgram, start_relay: StartRelay, open_port: OpenPort, device: Device, tmp_path: Path
 ) -> None:
-    """`openssl-listen` in front of a serial port; stunnel in front of hub4com does the same."""
+    """`openssl-listen` in front of a serial port."""
     server, port = make_identity("server"), free_port()
     save_identity(server, tmp_path / "server.pem")
     relay = start_relay(tls_entry(port, server))
@@ -124,15 +127,105 @@ def test_module_with_ser2net_as_its_server(
         relays_every_byte(relay, open_port, device)
 
 
+STUNNEL = re.findall(
+    r"```ini\n(; stunnel.*?)```", (ROOT / "docs/security.md").read_text(encoding="utf-8"), re.DOTALL
+)
+"""The configuration that docs/security.md gives."""
+
+
+@pytest.fixture
+def start_stunnel(start_program: StartProgram, tmp_path: Path) -> StartStunnel:
+    """Start stunnel as docs/security.md says, in front of a serial server; return its log."""
+
+    def start(port: int, server: Identity, serial_port: int, known: Path) -> Program:
+        chain, key = pem_of(server)
+        (tmp_path / "host.pem").write_text(chain)
+        (tmp_path / "host.key").write_text(key)
+        [text] = STUNNEL
+        for found, meant in (
+            ("accept = 5003", f"accept = 127.0.0.1:{port}"),
+            ("connect = 127.0.0.1:5002", f"connect = 127.0.0.1:{serial_port}"),
+            ("cert = host.pem", f"cert = {tmp_path / 'host.pem'}"),
+            ("key = host.key", f"key = {tmp_path / 'host.key'}"),
+            ("CAfile = module.pem", f"CAfile = {known}"),
+        ):
+            assert text.count(found) == 1
+            text = text.replace(found, meant)
+        path = tmp_path / "stunnel.conf"
+        path.write_text(f"foreground = yes\npid =\n{text}")
+        program = start_program("stunnel", path)
+        wait_for(lambda: peers.listens(port), "stunnel to listen")
+        return program
+
+    return start
+
+
+@pytest.mark.parametrize("protocol", ["raw", "rfc2217"])
+def test_module_with_stunnel_in_front_of_its_server(
+    protocol: str,
+    start_stunnel: StartStunnel,
+    start_program: StartProgram,
+    start_host: StartHost,
+    start_relay: StartRelay,
+    open_port: OpenPort,
+    device: Device,
+) -> None:
+    """Both ends compare certificates; the serial server behind stunnel, such as hub4com, knows nothing of TLS."""
+    server, port, serial_port = make_identity("server"), free_port(), free_port()
+    if protocol == "raw":
+        start_program(
+            "socat",
+            f"TCP-LISTEN:{serial_port},bind=127.0.0.1,fork,reuseaddr",
+            f"{device.path},raw,echo=0",
+        )
+        wait_for(lambda: peers.listens(serial_port), "socat to listen")
+    else:
+        start_host("run", device.path, str(serial_port), "--protocol", protocol).wait_until_listening(
+            serial_port
+        )
+    relay = start_relay(tls_entry(port, server, protocol=protocol))
+    start_stunnel(port, server, serial_port, module_certificate(relay))
+    relay.wait_for_status(NAME, state="connected")
+    relays_every_byte(relay, open_port, device)
+
+
+def test_module_and_stunnel_refuse_each_other(
+    start_stunnel: StartStunnel, start_program: StartProgram, start_relay: StartRelay, tmp_path: Path
+) -> None:
+    server, port, serial_port = make_identity("server"), free_port(), free_port()
+    reached = tmp_path / "reached"
+    start_program("socat", f"TCP-LISTEN:{serial_port},bind=127.0.0.1,fork,reuseaddr", f"CREATE:{reached}")
+    wait_for(lambda: peers.listens(serial_port), "socat to listen")
+    other = tmp_path / "other.pem"
+    save_identity(make_identity("another module"), other)
+    stunnel = start_stunnel(port, server, serial_port, certificate_of(other))
+
+    relay = start_relay(tls_entry(port, server))
+    relay.wait(
+        lambda: "does not know this module" in _error(relay), "the words that stunnel refuses the module"
+    )
+    stunnel.wait_for_log("certificate verify failed")
+    relay.configure(tls_entry(port, make_identity("other server")))
+    relay.wait(
+        lambda: f"add {server.fingerprint} there" in _error(relay),
+        "the words that the module refuses stunnel",
+    )
+    assert not reached.exists()
+
+
+def _error(relay: Relay) -> str:
+    return str(relay.status(NAME).get("lastError", {}).get("message"))
+
+
 def test_host_with_socat_as_its_client(
     start_program: StartProgram,
-    start_host: Callable[..., SecuredHost],
+    start_secured_host: Callable[..., SecuredHost],
     open_port: OpenPort,
     device: Device,
     client: Path,
     tmp_path: Path,
 ) -> None:
-    host = start_host()
+    host = start_secured_host()
     host.command("trust", _fingerprint(client))
     known, link = certificate_of(host.directory / "tls" / "identity.pem"), tmp_path / "ttyVirtS0"
     start_program(
@@ -178,9 +271,9 @@ def s_client(host: SecuredHost, *options: str | Path, send: bytes = b"", read: i
 
 
 def test_host_with_openssls_client(
-    start_host: Callable[..., SecuredHost], device: Device, client: Path
+    start_secured_host: Callable[..., SecuredHost], device: Device, client: Path
 ) -> None:
-    host = start_host()
+    host = start_secured_host()
     host.command("trust", _fingerprint(client))
     device.write(b"")
     for version in ("-tls1_2", "-tls1_3"):
@@ -216,9 +309,9 @@ def test_host_with_openssls_client(
     ids=["no certificate", "TLS 1.1", "unknown"],
 )
 def test_the_host_refuses_and_says_why(
-    options: Sequence[str], words: str, start_host: Callable[..., SecuredHost], client: Path
+    options: Sequence[str], words: str, start_secured_host: Callable[..., SecuredHost], client: Path
 ) -> None:
-    host = start_host()
+    host = start_secured_host()
     s_client(host, *(client if option == "CLIENT" else option for option in options))
     wait_for(lambda: words in host.program.log, words)
     assert host.status["ports"][0]["connects"] == 0
@@ -244,11 +337,17 @@ MODULE = module_name("plc", "serial_relay")
     ids=["expired", "not yet valid", "wrong name", "wrong authority", "right"],
 )
 def test_the_host_judges_certificates_of_an_authority(
-    shown: Identity, words: str | None, start_host: Callable[..., SecuredHost], device: Device, tmp_path: Path
+    shown: Identity,
+    words: str | None,
+    start_secured_host: Callable[..., SecuredHost],
+    device: Device,
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "secured").mkdir()
     (tmp_path / "secured" / "ca.pem").write_text(AUTHORITY.pem)
-    host = start_host(tls='[tls]\nverify = "ca"\nclient_ca = "ca.pem"\nclient_names = ["plc/serial_relay"]\n')
+    host = start_secured_host(
+        tls='[tls]\nverify = "ca"\nclient_ca = "ca.pem"\nclient_names = ["plc/serial_relay"]\n'
+    )
     save_identity(shown, tmp_path / "shown.pem")
     if words is None:
         device.write(b"")
@@ -277,9 +376,9 @@ def test_the_host_judges_certificates_of_an_authority(
 
 
 def test_the_host_refuses_a_renegotiation(
-    start_host: Callable[..., SecuredHost], client: Path, device: Device
+    start_secured_host: Callable[..., SecuredHost], client: Path, device: Device
 ) -> None:
-    host = start_host()
+    host = start_secured_host()
     host.command("trust", _fingerprint(client))
     # Without -quiet a line `R` is the command to renegotiate.
     with subprocess.Popen(
@@ -300,9 +399,9 @@ def test_the_host_refuses_a_renegotiation(
 
 
 def test_what_is_trusted_is_read_by_pythons_tls_too(
-    start_host: Callable[..., SecuredHost], client: Path
+    start_secured_host: Callable[..., SecuredHost], client: Path
 ) -> None:
-    host = start_host()
+    host = start_secured_host()
     host.command("trust", _fingerprint(client))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False

@@ -55,7 +55,7 @@ class Security:
         Raises:
             TlsError: the client is not known, and no new client is waited for any more.
         """
-        if self._settings.verify is TlsVerify.CA or self.trusts(fingerprint):
+        if self.admits(fingerprint):
             return
         if not self._pairing:
             raise TlsError(Reason.UNKNOWN_PIN, "", fingerprint)
@@ -63,6 +63,10 @@ class Security:
         self._pairing_until = 0.0
         self._paired = {"fingerprint": fingerprint, "peer": peer, "at": time.time()}
         _log.warning("paired with the client %s, whose fingerprint is %s", peer, fingerprint)
+
+    def admits(self, fingerprint: str) -> bool:
+        """Return whether a client that has proved who it is needs no pairing."""
+        return self._settings.verify is TlsVerify.CA or self.trusts(fingerprint)
 
     def trusts(self, fingerprint: str) -> bool:
         """Return whether a client is one of those that are known by fingerprint."""

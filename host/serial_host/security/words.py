@@ -23,8 +23,10 @@ def in_words(error: TlsError, own_fingerprint: str) -> str:  # noqa: C901, PLR09
             return f"its certificate is not valid yet ({detail}): set the clock of this computer or the other"
         case Reason.WRONG_NAME:
             return f"its certificate is for {detail}, which is not in client_names of [tls]"
-        case Reason.WRONG_AUTHORITY | Reason.BAD_CERTIFICATE:
+        case Reason.WRONG_AUTHORITY:
             return f"its certificate does not come from client_ca of [tls] ({detail})"
+        case Reason.BAD_CERTIFICATE:
+            return f"its certificate cannot be used ({detail})"
         case Reason.NO_CERTIFICATE:
             return "it presented no certificate, and this port serves known clients only"
         case Reason.OLD_VERSION | Reason.REFUSED_VERSION:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import socket
 import time
+from collections import Counter
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Protocol
 
@@ -35,8 +36,8 @@ at once. Without it, whoever connects again and again would take the descriptors
 
 MOST_HANDSHAKES = 8
 MOST_HANDSHAKES_OF_ALL = 64
-"""Limits of the TLS handshakes that one address, and all together, may have under way; further connections are closed
-at once."""
+"""Limits of the TLS handshakes that one address, and all together, may have under way. Beyond them the oldest is ended,
+so that whoever begins handshakes and does not go on keeps nobody out."""
 
 
 class EntranceOwner(Protocol):
@@ -72,10 +73,11 @@ class Entrance:
         self._owner = owner
         self._log = log
         self._security = security
-        self._handshakes: list[Address] = []
-        """Of each handshake that is under way, the client's address."""
+        self._handshakes: dict[asyncio.Task[None], Newcomer] = {}
+        """The handshakes that are under way, the oldest first."""
         self._waiting: set[asyncio.Task[None]] = set()
         self._shaking: set[asyncio.Task[None]] = set()
+        """The same, and those that are being ended."""
         self._told: list[socket.socket] = []
         """The connections of newcomers that are told why they are refused."""
         self._take_overs = TakeOvers()
@@ -111,20 +113,34 @@ class Entrance:
             self._begin_handshake(newcomer, self._security)
 
     def _begin_handshake(self, newcomer: Newcomer, security: Security) -> None:
-        present = self._handshakes.count(newcomer.address)
-        if present >= MOST_HANDSHAKES or len(self._handshakes) >= MOST_HANDSHAKES_OF_ALL:
-            self.refuse(newcomer.peer, f"{len(self._handshakes)} TLS handshakes are under way already")
-            newcomer.cut()
-            return
-        self._handshakes.append(newcomer.address)
+        self._make_room(newcomer.address)
         task = asyncio.create_task(self._shake_hands(newcomer, security), name=f"handshake {newcomer.peer}")
+        self._handshakes[task] = newcomer
         self._shaking.add(task)
-        task.add_done_callback(self._shaking.discard)
+        task.add_done_callback(lambda task: self._handshake_over(task, newcomer))
+
+    def _handshake_over(self, task: asyncio.Task[None], newcomer: Newcomer) -> None:
+        self._handshakes.pop(task, None)
+        self._shaking.discard(task)
+        if task.cancelled():  # it may not even have begun
+            newcomer.cut()
+
+    def _make_room(self, address: Address) -> None:
+        """End the oldest handshake of this address, or of the one with the most, if there are as many as may be."""
+        present = Counter(newcomer.address for newcomer in self._handshakes.values())
+        if present[address] < MOST_HANDSHAKES:
+            if present.total() < MOST_HANDSHAKES_OF_ALL:
+                return
+            [(address, _)] = present.most_common(1)
+        oldest = next(task for task, other in self._handshakes.items() if other.address == address)
+        oldest.cancel()
+        peer = self._handshakes.pop(oldest).peer
+        self.refuse(peer, "too many TLS handshakes were under way, and a newer one took the place of its own")
 
     async def _shake_hands(self, newcomer: Newcomer, security: Security) -> None:
         """Admit a newcomer whose handshake succeeds; no other client waits for it."""
-        tls = security.session()
         try:
+            tls = security.session()
             await shake_hands(newcomer.connection, tls)
             security.admit(tls.peer_fingerprint or "", newcomer.peer)
         except (TlsError, IdentityError) as error:
@@ -136,14 +152,12 @@ class Entrance:
                 newcomer.peer, f"it ended the connection during the TLS handshake: {described(error)}"
             )
             newcomer.cut()
-        except BaseException:
+        except Exception:
             newcomer.cut()
             raise
         else:
             newcomer.tls = tls
             self._consider(newcomer)
-        finally:
-            self._handshakes.remove(newcomer.address)
 
     def _consider(self, newcomer: Newcomer) -> None:
         present = self._owner.present
@@ -163,6 +177,10 @@ class Entrance:
         # If the present client's computer has died, the kernel learns of it sooner so.
         begin_probe(present.socket)
         return present.address == address or self._config.take_over
+
+    def still_admits(self, session: Session) -> bool:
+        """Return whether a client that was admitted has not been removed while it waited for its turn."""
+        return self._security is None or self._security.admits(session.fingerprint or "")
 
     async def stop(self) -> None:
         """End the waiting of all newcomers."""

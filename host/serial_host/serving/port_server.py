@@ -267,6 +267,8 @@ class PortServer:
             reason = "the device is absent"
         elif self._session is not None:
             reason = f"{self._session.peer} is connected"
+        elif not self._entrance.still_admits(session):
+            reason = "its certificate is no longer trusted"
         if reason is not None:
             self._tap.event("refused", f"client {session.peer}: {reason}")
             self._entrance.refuse(session.peer, reason)

@@ -1,4 +1,4 @@
-"""The commands `status`, `restart` and `lines`, which ask a running module. Each function returns the exit status."""
+"""The commands `status`, `restart`, `lines` and `identity`, which ask a running module; each returns the exit status."""
 
 from __future__ import annotations
 
@@ -40,6 +40,29 @@ def lines(options: argparse.Namespace) -> int:
         _print(f"{options.port}: a break of {options.send_break} ms was sent")
     if not wished and options.send_break is None:
         _print(_modem_lines(options.port, client.ask(pid, "getStatus")["serialPorts"]))
+    return 0
+
+
+def identity(options: argparse.Namespace) -> int:
+    """Show who this module is to hosts with TLS; prepare another identity, or use the one that is prepared."""
+    pid = location.chosen(options.pid)
+    if options.renew or options.activate:
+        answer = client.ask(pid, "renewIdentity" if options.renew else "activateIdentity")
+        present, following = answer["fingerprint"], answer["nextFingerprint"]
+    else:
+        section = client.ask(pid, "getStatus")
+        present, following = section.get("moduleFingerprint"), section.get("nextModuleFingerprint")
+    if options.json:
+        _print(json.dumps({"fingerprint": present, "nextFingerprint": following}))
+    elif present is None:
+        _print("this module has no identity yet: it is made when a port uses TLS, or by --renew")
+    else:
+        _print(present)
+        if following is not None:
+            _print(
+                f"prepared: {following}; run 'serial-host.cmd trust {following}' at each host ('serial-host' on Linux),"
+                " then 'serial-relay identity --activate'"
+            )
     return 0
 
 

@@ -19,7 +19,7 @@ from serial_monitor.steps import Verdict, rendered, worst
 from serial_relay.config import TlsIdentity
 from serial_relay.control import client, location
 from serial_relay.diagnosis.port import Subject, diagnose
-from serial_relay.identity.identities import IDENTITY_FILE, Identities
+from serial_relay.identity.identities import Identities
 from serial_relay.process.settings import Settings, SettingsError, read_settings
 from serial_relay.twin.desired import Desired, parse
 from serial_relay.twin.json_file import UnreadableError, read_object
@@ -70,14 +70,13 @@ async def _probe(desired: Path | None, port: str | None) -> dict[str, _Steps]:
     document = _read(desired, settings)
     links = settings.link_dir
     names = _chosen(port, [*document.ports, *(n for n in document.port_faults if n not in document.ports)])
-    kept = settings.state_dir is not None and (settings.state_dir / IDENTITY_FILE).exists()
     identities = Identities(settings.state_dir, os.environ)
     subjects = []
     for name in names:
         config = document.ports.get(name)
         link = links / (config.link if config else name)
         # A diagnosis makes no identity; only the module does that, as its own user.
-        there = kept or (config and config.tls and config.tls.identity is TlsIdentity.EDGE)
+        there = config and config.tls and (config.tls.identity is TlsIdentity.EDGE or identities.has_own())
         fault = document.port_faults.get(name)
         subjects.append(Subject(config, fault, link, None, identities if there else None))
     found = await asyncio.gather(*map(diagnose, subjects))

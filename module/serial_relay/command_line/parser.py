@@ -21,6 +21,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "monitor": watching.monitor,
     "restart": asking.restart,
     "lines": asking.lines,
+    "identity": asking.identity,
     "diagnose": diagnosing.run,
     "schema": printing.show,
 }
@@ -66,6 +67,18 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         const=250,
         help="1-5000 ms, 250 by default",
     )
+
+    identity = commands.add_parser(
+        "identity",
+        parents=[of_a_module],
+        help="show the fingerprint by which hosts with TLS know this module, or renew its key",
+    )
+    change = identity.add_mutually_exclusive_group()
+    change.add_argument("--renew", action="store_true", help="make the next key, and show both fingerprints")
+    change.add_argument(
+        "--activate", action="store_true", help="use the next key, once each host trusts its fingerprint"
+    )
+    identity.add_argument("--json", action="store_true", help="print JSON, for programs")
 
     diagnosis = commands.add_parser(
         "diagnose",

@@ -16,11 +16,9 @@ from serial_tls.errors import IdentityError
 
 if TYPE_CHECKING:  # the library for certificates is loaded when the first connection needs one
     from serial_tls.identity import Identity
+    from serial_tls.kept_identity import KeptIdentity
 
 log = logging.getLogger(__name__)
-
-IDENTITY_FILE = "identity.pem"
-"""The file of the own identity in the directory of the module's state."""
 
 _RENEW_AT = 2 / 3
 """The part of a certificate's life after which IoT Edge is asked for the next one."""
@@ -38,20 +36,54 @@ class Identities:
         environment: Mapping[str, str] | None = None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """`environment` says how IoT Edge is asked; call `on_change` when `fingerprint` has changed."""
-        self._path = state_dir / IDENTITY_FILE if state_dir else None
+        """`environment` says how IoT Edge is asked; call `on_change` when one of the fingerprints has changed."""
+        self._state_dir = state_dir
         self._environment = environment or {}
         self._on_change = on_change
         self._own: Identity | None = None
+        self._next: Identity | None = None
+        """The own identity that waits to be activated."""
         self._edge: Identity | None = None
         self._making = asyncio.Lock()
         self._renewing: asyncio.Task[None] | None = None
-        self._name = f"serial_relay {socket.gethostname()}"
 
     @property
     def fingerprint(self) -> str | None:
         """Of the module's own identity, from its first use."""
         return self._own.fingerprint if self._own is not None else None
+
+    @property
+    def next_fingerprint(self) -> str | None:
+        """Of the own identity that waits to be activated, if there is one."""
+        return self._next.fingerprint if self._next is not None else None
+
+    async def prepare(self) -> None:
+        """Make the next own identity, which `activate` uses; if there is one, it stays.
+
+        Raises:
+            IdentityError: it cannot be read or made.
+        """
+        async with self._making:
+            await self._get_own()
+            self._next = await asyncio.to_thread(self._kept().prepare)
+        log.info("a new identity of this module is prepared: %s", self._next.fingerprint)
+        self._on_change()
+
+    async def activate(self) -> None:
+        """Use the next own identity for new connections; those that stand go on.
+
+        Raises:
+            IdentityError: there is none, or it cannot be used.
+        """
+        async with self._making:
+            self._own = await asyncio.to_thread(self._kept().activate)
+            self._next = None
+        log.warning("the fingerprint of this module is now %s", self._own.fingerprint)
+        self._on_change()
+
+    def has_own(self) -> bool:
+        """Return whether the own identity was made already, by whatever process."""
+        return self._state_dir is not None and self._kept().exists()
 
     async def get(self, kind: TlsIdentity) -> Identity:
         """Return an identity.
@@ -76,17 +108,19 @@ class Identities:
                 await self._renewing
             self._renewing = None
 
-    def _place(self) -> Path:
-        if self._path is None:
+    def _kept(self) -> KeptIdentity:
+        if self._state_dir is None:
             raise IdentityError("this module has no place to keep its key: set STATE_DIR in its environment")
-        return self._path
+        from serial_tls.kept_identity import KeptIdentity  # noqa: PLC0415
+
+        return KeptIdentity(self._state_dir, f"serial_relay {socket.gethostname()}")
 
     async def _get_own(self) -> Identity:
         if self._own is None:
-            from serial_tls.identity import own_identity  # noqa: PLC0415
-
-            path = self._place()
-            self._own = await asyncio.to_thread(own_identity, path, self._name)
+            kept = self._kept()
+            self._own = await asyncio.to_thread(kept.identity)
+            with contextlib.suppress(IdentityError):  # a damaged file, which `prepare` and `activate` report
+                self._next = await asyncio.to_thread(kept.next_identity)
             log.info("the fingerprint of this module is %s", self._own.fingerprint)
             self._on_change()
         return self._own

@@ -62,10 +62,18 @@ class Service:
         )
         self._links = links
         self._methods = Methods(
-            self._supervisor, self._section, settings.allowed_methods, diagnose=self._diagnose
+            self._supervisor,
+            self._section,
+            settings.allowed_methods,
+            diagnose=self._diagnose,
+            identity=self._identities,
         )
         self._local_methods = Methods(
-            self._supervisor, self._section, diagnose=self._diagnose, quiet=frozenset({"getStatus"})
+            self._supervisor,
+            self._section,
+            diagnose=self._diagnose,
+            identity=self._identities,
+            quiet=frozenset({"getStatus"}),
         )
         """The methods for administrators of this machine, for whom `ALLOWED_METHODS` does not hold."""
         self._document: tuple[Document, ConfigSource] | None = None
@@ -179,7 +187,11 @@ class Service:
         self._findings = findings.keys()
 
     def _identity_changed(self) -> None:
-        facts = replace(self._reporter.facts, fingerprint=self._identities.fingerprint)
+        facts = replace(
+            self._reporter.facts,
+            fingerprint=self._identities.fingerprint,
+            next_fingerprint=self._identities.next_fingerprint,
+        )
         self._reporter.configured(facts, self._report_interval, time.monotonic())
         self._report_due.set()
 

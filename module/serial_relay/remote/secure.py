@@ -125,7 +125,7 @@ class Words:
         """Return an error for `lastError`; its text has at most about 250 characters."""
         return RemoteError(ErrorCode.TLS, self._say(error))
 
-    def _say(self, error: TlsError) -> str:  # noqa: C901 - a table of sentences
+    def _say(self, error: TlsError) -> str:  # noqa: C901, PLR0912 - a table of sentences
         address, detail = self.address, escaped(error.detail, _ASKED_NAME)
         match error.reason:
             case Reason.UNKNOWN_PIN:
@@ -144,8 +144,10 @@ class Words:
                     f"the certificate of {address} is for {detail}, not for {escaped(self.name)}: set `hostName`,"
                     " or give the host another certificate"
                 )
-            case Reason.WRONG_AUTHORITY | Reason.BAD_CERTIFICATE:
+            case Reason.WRONG_AUTHORITY:
                 return f"the certificate of {address} does not come from `hostCa` ({detail}): correct one of the two"
+            case Reason.BAD_CERTIFICATE:
+                return f"the certificate of {address} cannot be used ({detail}): give the host another one"
             case Reason.OLD_VERSION | Reason.REFUSED_VERSION:
                 return f"{address} has no TLS 1.2 or newer in common with this module: update it"
             case Reason.NOT_TLS:

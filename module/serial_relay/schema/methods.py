@@ -7,6 +7,7 @@ REST interface takes it. Below `$defs` each method has its payload, and its answ
 from __future__ import annotations
 
 from serial_relay.schema.json_schema import DIALECT, Json, identifier, payload_object
+from serial_relay.schema.reported import FINGERPRINT
 from serial_relay.twin.methods import REQUESTS
 
 _TEXT: Json = {"type": "string"}
@@ -30,6 +31,15 @@ _RECORD: Json = {
     "oneOf": [{"required": ["direction", "data"]}, {"required": ["event", "text"]}],
 }
 
+_FINGERPRINTS: Json = {
+    "type": "object",
+    "properties": {
+        "fingerprint": FINGERPRINT,
+        "nextFingerprint": FINGERPRINT | {"type": ["string", "null"]},
+    },
+    "required": ["fingerprint", "nextFingerprint"],
+}
+
 WITH_AN_ANSWER_OF_ITS_OWN: dict[str, Json] = {
     "getStatus": {"$ref": identifier("reported")},
     "diagnose": {
@@ -50,6 +60,8 @@ WITH_AN_ANSWER_OF_ITS_OWN: dict[str, Json] = {
         },
         "required": ["port", "captureSeconds", "records", "lost", "next"],
     },
+    "renewIdentity": _FINGERPRINTS,
+    "activateIdentity": _FINGERPRINTS,
 }
 """The answers of methods that do more than repeat what was asked for."""
 

@@ -21,6 +21,7 @@ _TIME = {
 }
 _COUNT = {"type": "integer", "minimum": 0, "maximum": MAX_INTEGER}
 _YES_OR_NO = {"type": "boolean"}
+FINGERPRINT: Json = {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}
 
 
 def _one_of(values: Any) -> Json:
@@ -57,8 +58,10 @@ MODULE_TYPES: Json = {
         },
     },
     "moduleFingerprint": _described(
-        {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"},
-        "The fingerprint of this module's own certificate, from its first use (TLS)",
+        FINGERPRINT, "The fingerprint of this module's own certificate, from its first use (TLS)"
+    ),
+    "nextModuleFingerprint": _described(
+        FINGERPRINT, "The fingerprint of the certificate that renewIdentity has made, until activateIdentity"
     ),
 }
 

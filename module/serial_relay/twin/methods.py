@@ -30,6 +30,7 @@ from serial_relay.plumbing.log import LEVELS, known_level, set_level
 from serial_relay.plumbing.text import escaped, shown
 from serial_relay.status import NotSupportedError, PortStatus
 from serial_relay.twin.desired_syntax import whole_number
+from serial_tls.errors import IdentityError
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,32 @@ class Ports(Protocol):
             LookupError: no such port is running.
             NotSupportedError: nothing is kept; the text says why.
             ValueError: the token was not given out by the port.
+        """
+
+
+class OwnIdentity(Protocol):
+    """The functions of the module's own identity that the methods need."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The fingerprint of the present one, from its first use."""
+
+    @property
+    def next_fingerprint(self) -> str | None:
+        """The fingerprint of the one that waits to be activated, if there is one."""
+
+    async def prepare(self) -> None:
+        """Make the next one, which waits to be activated.
+
+        Raises:
+            IdentityError: that is not possible; the text says why.
+        """
+
+    async def activate(self) -> None:
+        """Use the next one for new connections.
+
+        Raises:
+            IdentityError: there is none, or it cannot be used; the text says which.
         """
 
 
@@ -139,6 +166,8 @@ REQUESTS: Mapping[str, type[BaseModel] | None] = {
     "sendBreak": _Break,
     "capture": _Capture,
     "diagnose": _Diagnosis,
+    "renewIdentity": None,
+    "activateIdentity": None,
 }
 """The payload that each method expects; None means that the payload is ignored."""
 
@@ -155,15 +184,17 @@ class Methods:
         allowed: frozenset[str] = METHOD_NAMES,
         *,
         diagnose: Diagnose,
+        identity: OwnIdentity,
         quiet: frozenset[str] = frozenset(),
     ) -> None:
         """`report` gives the whole reported section; methods that are not in `allowed` are refused.
 
-        `diagnose` takes the steps of a port's diagnosis.
+        `diagnose` takes the steps of a port's diagnosis; `identity` is the module's own one.
 
         Calls of `quiet` methods, which somebody makes each second, are logged only for debugging.
         """
         self._diagnose_port = diagnose
+        self._identity = identity
         self._quiet = quiet
         self._ports = ports
         self._report = report
@@ -176,6 +207,8 @@ class Methods:
             "sendBreak": self._send_break,
             "capture": self._capture,
             "diagnose": self._diagnose,
+            "renewIdentity": self._renew_identity,
+            "activateIdentity": self._activate_identity,
         }
 
     async def call(self, name: str, payload: object) -> Answer:
@@ -218,7 +251,7 @@ class Methods:
         except _UnknownPortError as error:
             ports = ", ".join(sorted(self._ports.statuses())) or "none"
             return _refusal(HTTPStatus.NOT_FOUND, f"there is no port {shown(str(error))}; there are {ports}")
-        except NotSupportedError as error:
+        except (NotSupportedError, IdentityError) as error:
             return _refusal(HTTPStatus.CONFLICT, str(error))
 
     async def _get_status(self, _payload: object) -> Answer:
@@ -270,6 +303,17 @@ class Methods:
             # All steps of hundreds of ports are more than a method may answer (128 KB).
             found = [_most_telling(steps) for steps in found]
         return HTTPStatus.OK, {"ports": dict(zip(names, found, strict=True))}
+
+    async def _renew_identity(self, _payload: object) -> Answer:
+        await self._identity.prepare()
+        return HTTPStatus.OK, self._fingerprints()
+
+    async def _activate_identity(self, _payload: object) -> Answer:
+        await self._identity.activate()
+        return HTTPStatus.OK, self._fingerprints()
+
+    def _fingerprints(self) -> dict[str, Any]:
+        return {"fingerprint": self._identity.fingerprint, "nextFingerprint": self._identity.next_fingerprint}
 
     @contextmanager
     def _running(self, name: str) -> Iterator[None]:

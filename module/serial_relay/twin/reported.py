@@ -37,6 +37,7 @@ MODULE_KEYS = (
     "desiredVersion",
     "configErrors",
     "moduleFingerprint",
+    "nextModuleFingerprint",
 )
 ACKNOWLEDGEMENTS = "acknowledgements"
 """The key of a section under which `plug_and_play` keeps what is sent in other places."""
@@ -100,6 +101,8 @@ class ModuleFacts:
     faults: tuple[ConfigFault, ...] = ()
     fingerprint: str | None = None
     """Of this module's own certificate, from its first use."""
+    next_fingerprint: str | None = None
+    """Of the certificate that waits to take its place."""
     acknowledgements: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Of the desired properties, for `plug_and_play`; not part of what `render` gives."""
 
@@ -124,6 +127,7 @@ def render(facts: ModuleFacts, statuses: Mapping[str, PortStatus]) -> dict[str, 
             "desiredVersion": facts.desired_version,
             "configErrors": [_fault(fault) for fault in facts.faults[:_MAX_FAULTS]] or None,
             "moduleFingerprint": facts.fingerprint,
+            "nextModuleFingerprint": facts.next_fingerprint,
             "serialPorts": {name: _port(status) for name, status in sorted(statuses.items())},
         }
     )

@@ -58,6 +58,7 @@ _FACTS = (
     "desiredVersion",
     "configErrors",
     "moduleFingerprint",
+    "nextModuleFingerprint",
     ACKNOWLEDGEMENTS,
 )
 

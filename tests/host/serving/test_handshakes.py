@@ -15,7 +15,7 @@ import pytest
 from serial_host.config import TlsSettings
 from serial_host.security.kept import Kept
 from serial_host.security.security import Security
-from serial_host.serving import entrance
+from serial_host.serving import admission, entrance
 from serial_tls import handshake
 from serial_tls.identity import Identity, make_identity, save_identity
 from tests.host.running import PATIENCE, RunningServer, echo_port, until
@@ -82,6 +82,16 @@ def is_over(connection: socket.socket) -> bool:
     return True
 
 
+def goes_on(connection: socket.socket) -> bool:
+    """Return whether a connection stands and nothing was said on it."""
+    connection.setblocking(False)
+    try:
+        connection.recv(1)
+    except BlockingIOError:
+        return True
+    return False
+
+
 def server(tcp_port: int, security: Security, **keys: Any) -> RunningServer:
     return RunningServer(echo_port({"tcp_port": tcp_port, **keys}), security=security)
 
@@ -137,16 +147,45 @@ def test_a_client_that_begins_and_says_no_more_is_cut_after_a_time(
 
 
 def test_one_address_has_so_many_handshakes_and_others_have_theirs(
+    tmp_path: Path, tcp_port: int, security: Security, caplog: pytest.LogCaptureFixture
+) -> None:
+    with server(tcp_port, security) as running, contextlib.ExitStack() as waiting:
+        running.wait_listening()
+        other = waiting.enter_context(silent(tcp_port, "127.0.0.3"))
+        first = waiting.enter_context(silent(tcp_port, "127.0.0.2"))
+        for _ in range(entrance.MOST_HANDSHAKES):
+            waiting.enter_context(silent(tcp_port, "127.0.0.2"))
+        assert is_over(first)
+        with secured(tmp_path, tcp_port) as client:
+            exchange(client)
+        assert running.status()["refused"] == 1
+        assert goes_on(other)
+    assert "a newer one took the place of its own" in caplog.text
+
+
+def test_handshakes_that_do_not_go_on_keep_nobody_of_their_address_out(
     tmp_path: Path, tcp_port: int, security: Security
 ) -> None:
     with server(tcp_port, security) as running, contextlib.ExitStack() as waiting:
         running.wait_listening()
-        for _ in range(entrance.MOST_HANDSHAKES):
-            waiting.enter_context(silent(tcp_port, "127.0.0.2"))
-        with silent(tcp_port, "127.0.0.2") as one_too_many:
-            assert is_over(one_too_many)
+        for _ in range(2 * entrance.MOST_HANDSHAKES):
+            waiting.enter_context(silent(tcp_port)).sendall(b"\x16\x03\x01")
         with secured(tmp_path, tcp_port) as client:
             exchange(client)
+
+
+def test_handshakes_of_many_addresses_keep_nobody_out(
+    tmp_path: Path, tcp_port: int, security: Security, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entrance, "MOST_HANDSHAKES_OF_ALL", 10)
+    with server(tcp_port, security) as running, contextlib.ExitStack() as waiting:
+        running.wait_listening()
+        single = waiting.enter_context(silent(tcp_port, "127.0.0.2"))
+        many = [waiting.enter_context(silent(tcp_port, f"127.0.0.{3 + number % 3}")) for number in range(9)]
+        with secured(tmp_path, tcp_port) as client:
+            exchange(client)
+        assert is_over(many[0])  # the oldest of an address that has several
+        assert goes_on(single)
 
 
 def test_a_plain_client_is_told_in_an_alert(tcp_port: int, security: Security) -> None:
@@ -212,3 +251,24 @@ def test_a_revoked_client_is_cut_at_once(tmp_path: Path, tcp_port: int) -> None:
             running.call(lambda: security.revoke(identity.fingerprint))
             assert is_over(client)
     assert Kept(tmp_path / "tls").trusted() == set()
+
+
+def test_a_client_that_is_revoked_while_it_waits_is_not_served(
+    tmp_path: Path, tcp_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two modules with one key: one is served, and the other waits for its place."""
+    monkeypatch.setattr(admission, "SHOW_SECONDS", PATIENCE)
+    identity = make_identity("client")
+    save_identity(identity, tmp_path / "client.pem")
+    security = Security(TlsSettings(str(tmp_path / "tls")))
+    security.trust(identity.fingerprint)
+    with server(tcp_port, security, take_over=True) as running:
+        running.wait_listening()
+        with secured(tmp_path, tcp_port) as first, secured(tmp_path, tcp_port) as second:
+            exchange(first)
+            until(lambda: running.waiting)
+            running.call(lambda: security.revoke(identity.fingerprint))
+            assert is_over(first)
+            assert is_over(second)
+        assert running.status()["connects"] == 1
+    assert "was refused: its certificate is no longer trusted" in caplog.text

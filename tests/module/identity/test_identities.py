@@ -58,6 +58,53 @@ async def test_without_its_file_a_new_identity_is_made(tmp_path: Path) -> None:
     assert (await Identities(tmp_path).get(TlsIdentity.OWN)).fingerprint != old.fingerprint
 
 
+async def test_an_own_identity_is_renewed_in_two_steps(tmp_path: Path) -> None:
+    changes: list[None] = []
+    identities = Identities(tmp_path, None, lambda: changes.append(None))
+    old = await identities.get(TlsIdentity.OWN)
+    await identities.prepare()
+    following = identities.next_fingerprint
+    assert following not in {None, old.fingerprint}
+    assert identities.fingerprint == old.fingerprint
+    await identities.prepare()
+    assert identities.next_fingerprint == following
+
+    restarted = Identities(tmp_path)
+    assert (await restarted.get(TlsIdentity.OWN)).fingerprint == old.fingerprint
+    assert restarted.next_fingerprint == following
+
+    before = len(changes)
+    await identities.activate()
+    assert identities.fingerprint == following
+    assert identities.next_fingerprint is None
+    assert len(changes) == before + 1
+    assert (await identities.get(TlsIdentity.OWN)).fingerprint == following
+    assert (await Identities(tmp_path).get(TlsIdentity.OWN)).fingerprint == following
+    with pytest.raises(IdentityError, match="run 'identity --renew' first"):
+        await identities.activate()
+
+
+async def test_an_identity_is_prepared_before_any_port_uses_tls(tmp_path: Path) -> None:
+    identities = Identities(tmp_path)
+    assert not identities.has_own()
+    await identities.prepare()
+    assert identities.has_own()
+    assert None not in {identities.fingerprint, identities.next_fingerprint}
+    with pytest.raises(IdentityError, match="set STATE_DIR"):
+        await Identities().prepare()
+
+
+async def test_a_damaged_next_identity_stops_no_port_and_is_told_to_who_renews(tmp_path: Path) -> None:
+    old = await Identities(tmp_path).get(TlsIdentity.OWN)
+    (tmp_path / "next.pem").write_text("not PEM")
+    identities = Identities(tmp_path)
+    assert (await identities.get(TlsIdentity.OWN)).fingerprint == old.fingerprint
+    for change in (identities.prepare, identities.activate):
+        with pytest.raises(IdentityError, match=r"next\.pem: .*remove the file"):
+            await change()
+    assert (await identities.get(TlsIdentity.OWN)).fingerprint == old.fingerprint
+
+
 async def test_without_a_place_for_the_key_there_is_no_own_identity() -> None:
     with pytest.raises(IdentityError, match="set STATE_DIR"):
         await Identities().get(TlsIdentity.OWN)

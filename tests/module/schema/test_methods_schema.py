@@ -22,6 +22,7 @@ from serial_relay.schema.reported import reported_schema
 from serial_relay.status import PortStatus, State
 from serial_relay.twin.methods import METHOD_NAMES, REQUESTS, Methods
 from serial_relay.twin.reported import ModuleFacts, render
+from tests.module.fake_identity import FakeIdentity
 
 Json = dict[str, Any]
 SCHEMA = Draft202012Validator(methods_schema())
@@ -63,7 +64,14 @@ async def diagnosed(_name: str, _whole: bool) -> list[Json]:
 
 async def call(name: str, payload: object) -> tuple[int, Json]:
     ports = WillingPorts()
-    methods = Methods(ports, lambda: render(ModuleFacts("1.1.0", 0.0), ports.statuses()), diagnose=diagnosed)
+    identity = FakeIdentity()
+    await identity.prepare()
+    methods = Methods(
+        ports,
+        lambda: render(ModuleFacts("1.1.0", 0.0), ports.statuses()),
+        diagnose=diagnosed,
+        identity=identity,
+    )
     return await methods.call(name, payload)
 
 

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from serial_relay.plumbing import log as log_format
 from serial_relay.status import NotSupportedError, PortStatus, State
-from serial_relay.twin.methods import METHOD_NAMES, Methods
+from serial_relay.twin.methods import METHOD_NAMES, REQUESTS, Methods
+from tests.module.fake_identity import FakeIdentity
 from tests.module.statuses import MOMENT, connected
 
+WITHOUT_PAYLOAD = {name for name, model in REQUESTS.items() if model is None}
 SECTION = {"status": "ok", "serialPorts": {"scale": {"state": "connected"}}}
 
 
@@ -79,7 +81,7 @@ def ports() -> FakePorts:
 
 @pytest.fixture
 def methods(ports: FakePorts) -> Methods:
-    return Methods(ports, lambda: SECTION, diagnose=steps_of)
+    return Methods(ports, lambda: SECTION, diagnose=steps_of, identity=FakeIdentity())
 
 
 async def test_get_status_gives_the_whole_section_whatever_the_payload(methods: Methods) -> None:
@@ -101,6 +103,17 @@ async def test_diagnose_gives_all_steps_of_one_port_and_of_all_ports_what_fails_
         assert (step["step"], step["verdict"]) == ("device", "failed")
         assert step["found"].startswith(f"{name} False x")
         assert len(step["found"]) < 210
+
+
+async def test_an_identity_is_prepared_once_and_then_activated(methods: Methods) -> None:
+    status, answer = await methods.call("activateIdentity", None)
+    assert (status, answer["error"][:30]) == (409, "no new identity is prepared: r")
+    both = {"fingerprint": f"sha256:{1:064}", "nextFingerprint": f"sha256:{2:064}"}
+    payloads: tuple[object, ...] = (None, {}, "x")
+    for payload in payloads:
+        assert await methods.call("renewIdentity", payload) == (200, both)
+    new = {"fingerprint": both["nextFingerprint"], "nextFingerprint": None}
+    assert await methods.call("activateIdentity", {}) == (200, new)
 
 
 async def test_diagnose_knows_the_ports(methods: Methods) -> None:
@@ -183,7 +196,7 @@ async def test_a_method_is_carried_out(
             "reboot",
             {},
             501,
-            'there is no method "reboot"; there are capture, diagnose, getStatus, restartPort, sendBreak, setLogLevel, setModemLines',
+            'there is no method "reboot"; there are activateIdentity, capture, diagnose, getStatus, renewIdentity, restartPort, sendBreak, setLogLevel, setModemLines',
         ),
     ],
 )
@@ -199,7 +212,9 @@ async def test_what_cannot_be_done_is_refused_with_a_reason(
 
 
 async def test_a_method_that_is_switched_off_is_refused(ports: FakePorts) -> None:
-    methods = Methods(ports, lambda: SECTION, frozenset({"getStatus"}), diagnose=steps_of)
+    methods = Methods(
+        ports, lambda: SECTION, frozenset({"getStatus"}), diagnose=steps_of, identity=FakeIdentity()
+    )
     assert (await methods.call("getStatus", None))[0] == 200
     assert await methods.call("restartPort", {"port": "scale"}) == (
         403,
@@ -209,7 +224,7 @@ async def test_a_method_that_is_switched_off_is_refused(ports: FakePorts) -> Non
 
 
 async def test_with_all_methods_switched_off_none_is_listed(ports: FakePorts) -> None:
-    methods = Methods(ports, lambda: SECTION, frozenset(), diagnose=steps_of)
+    methods = Methods(ports, lambda: SECTION, frozenset(), diagnose=steps_of, identity=FakeIdentity())
     assert await methods.call("reboot", None) == (
         501,
         {"error": 'there is no method "reboot"; there are none'},
@@ -270,9 +285,9 @@ payloads = st.recursive(
     payloads,
 )
 async def test_any_payload_is_answered(name: str, payload: object) -> None:
-    methods = Methods(FakePorts(), lambda: SECTION, diagnose=steps_of)
+    methods = Methods(FakePorts(), lambda: SECTION, diagnose=steps_of, identity=FakeIdentity())
     status, answer = await methods.call(name, payload)
-    assert status in ({200} if name == "getStatus" else {200, 400, 404, 501})
+    assert status in ({200, 409} if name in WITHOUT_PAYLOAD else {200, 400, 404, 501})
     text = json.dumps(answer, ensure_ascii=False)
     assert text.isprintable()
     assert len(text) < 1000
@@ -285,8 +300,8 @@ async def test_any_payload_is_answered(name: str, payload: object) -> None:
 async def test_hostile_payloads_make_one_short_line_each(
     ports: FakePorts, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
-    methods = Methods(ports, lambda: SECTION, diagnose=steps_of)
-    for name in (*sorted(METHOD_NAMES - {"getStatus"}), text):
+    methods = Methods(ports, lambda: SECTION, diagnose=steps_of, identity=FakeIdentity())
+    for name in (*sorted(METHOD_NAMES - WITHOUT_PAYLOAD), text):
         payloads = [text, {text: text}, {"port": text}, {"level": text}, {"port": "scale", text: 1}]
         payloads += [{"port": "scale", key: text} for key in ("dtr", "rts", "milliseconds")]
         for payload in payloads:
