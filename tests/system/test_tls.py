@@ -97,6 +97,52 @@ def test_a_trusted_module_relays_every_byte(
     assert "no longer trusted" in host.program.log
 
 
+@pytest.mark.parametrize("stopped", ["module", "host"])
+@pytest.mark.parametrize("protocol", ["raw", "rfc2217"])
+def test_a_stop_at_either_end_lets_the_bytes_of_an_application_arrive(
+    protocol: str,
+    stopped: str,
+    start_secured_host: StartSecuredHost,
+    start_relay: StartRelay,
+    open_port: OpenPort,
+    device: Device,
+) -> None:
+    host = start_secured_host(protocol=protocol)
+    relay = start_relay({NAME: entry(host, protocol=protocol)})
+    host.command("trust", module_fingerprint(relay))
+    host.wait_for_client()
+    relay.wait_for_status(NAME, state="connected")
+    application = open_port(relay.link(NAME))
+    application.write(EVERY_BYTE)
+    if stopped == "module":
+        assert relay.stop() == 0
+        assert f"port {NAME}: stopped\n" in relay.program.log
+    else:
+        relay.wait(
+            lambda: relay.metric("to_device_bytes_total", port=NAME) == len(EVERY_BYTE), "all bytes sent"
+        )
+        assert host.program.stop() == 0
+        assert "did not reach the device" not in host.program.log
+    assert device.read(len(EVERY_BYTE)) == EVERY_BYTE
+
+
+def test_a_second_module_is_told_that_the_port_is_in_use(
+    start_secured_host: StartSecuredHost, start_relay: StartRelay
+) -> None:
+    host = start_secured_host(protocol="rfc2217")
+    first = start_relay({NAME: entry(host, protocol="rfc2217")})
+    host.command("trust", module_fingerprint(first))
+    first.wait_for_status(NAME, state="connected")
+    second = start_relay({NAME: entry(host, protocol="rfc2217")})
+    host.command("trust", module_fingerprint(second))
+    # They replace each other, and one that was replaced just now is refused.
+    second.wait(
+        lambda: "busy" in [relay.status(NAME).get("lastError", {}).get("code") for relay in (first, second)],
+        "the reason",
+    )
+    assert "Traceback" not in host.program.log
+
+
 def test_pair_admits_the_next_module_and_says_which(
     start_secured_host: StartSecuredHost, start_relay: StartRelay, running: ExitStack
 ) -> None:

@@ -29,6 +29,8 @@ class TlsTransport(asyncio.Transport):
         self._tls = tls
         self._upper: asyncio.BufferedProtocol
         self._paused = False
+        self._ended = False
+        """Whether the end of the stream was written."""
         self._answers_itself = tls.version != "TLSv1.3"
         """Whether the TLS session may have bytes to send without a call of `write`, because it refuses
         renegotiations."""
@@ -69,14 +71,24 @@ class TlsTransport(asyncio.Transport):
                 self._transport.resume_reading()
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
-        if data and not self._transport.is_closing():
+        if data and self._takes_more:
             try:
                 self._transport.write(self._tls.write(bytes(data)))
             except TlsError:  # it has failed; the session learns of it by what it reads
                 self._transport.abort()
 
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        if self._takes_more:
+            self._ended = True
+            if last := self._tls.close():
+                self._transport.write(last)
+            self._transport.write_eof()
+
     def close(self) -> None:
-        if not self._transport.is_closing() and (last := self._tls.close()):
+        if self._takes_more and (last := self._tls.close()):
             self._transport.write(last)
         self._transport.close()
 
@@ -104,13 +116,17 @@ class TlsTransport(asyncio.Transport):
             self._upper.buffer_updated(len(data))
             if not self._tls.more:
                 return
-        if self._answers_itself and (output := self._tls.output()) and not self._transport.is_closing():
+        if self._answers_itself and (output := self._tls.output()) and self._takes_more:
             self._transport.write(output)
         if self._tls.ended and not self._transport.is_closing():
             self._upper.eof_received()
 
+    @property
+    def _takes_more(self) -> bool:
+        return not self._ended and not self._transport.is_closing()
+
     def _fail(self, error: TlsError) -> None:
-        if (alert := self._tls.output()) and not self._transport.is_closing():
+        if (alert := self._tls.output()) and self._takes_more:
             self._transport.write(alert)
         self._upper.connection_lost(ConnectionError(f"TLS failed: {error}"))
         self._transport.abort()

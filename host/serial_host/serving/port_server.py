@@ -10,6 +10,7 @@ From device to client: `data_received` -> `RawSession.send`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import time
@@ -47,6 +48,16 @@ LAST_RETRY_SECONDS = 2.0
 STABLE_SECONDS = 5.0
 """Seconds for which a port must have been open to be tried again at once when it is lost."""
 
+STOP_SECONDS = 3.0
+"""Seconds, at most, in which what clients have sent arrives at the device when the server stops. Windows gives 5 s to a
+program whose console is closed."""
+
+STOP_QUIET_SECONDS = 1.0
+"""Seconds without any progress after which a stop waits no longer."""
+
+STOP_LOOK_SECONDS = 0.02
+"""The time between two looks at what is on its way when the server stops."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -77,6 +88,7 @@ class PortServer:
         self._device_slow = False
         self._port_over: asyncio.Future[bool]
         """Whether the open port was lost; False when it is no longer wanted."""
+        self._finishing = False
         self._session: Session | None = None
         self._session_changed = asyncio.Event()
         self._starting: set[asyncio.Task[Any]] = set()
@@ -187,6 +199,31 @@ class PortServer:
         if final:
             self._overruns_before = now
 
+    async def finish(self) -> None:
+        """Let what the client has sent arrive at the device, and what the device has sent at the client, for some seconds.
+
+        The client is sent the end of the stream. The caller is to cancel `run` then.
+        """
+        self._finishing = True
+        await self._listener.close()
+        await self._entrance.stop()
+        if self._session is not None:
+            self._session.finish()
+        loop = asyncio.get_running_loop()
+        moved = loop.time()
+        until, before = moved + STOP_SECONDS, (0, 0)
+        while self._session is not None or (self._port is not None and self._port.unsent):
+            unsent = 0 if self._port is None else self._port.unsent
+            if (at_present := (self._status.bytes_to_device, unsent)) != before:
+                before, moved = at_present, loop.time()
+            if loop.time() >= min(until, moved + STOP_QUIET_SECONDS):
+                break
+            await asyncio.sleep(STOP_LOOK_SECONDS)
+        if self._port is not None and not self._port.drained:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, until - loop.time())):
+                    await self._port.drain()
+
     async def _stop(self) -> None:
         self._opening.stop()
         await self._listener.close()
@@ -202,6 +239,8 @@ class PortServer:
         The port listens nowhere while the device of a raw port is absent, because only a refused connection tells a raw
         client of that.
         """
+        if self._finishing:
+            return
         if self._port is not None or not self._refuses_without_device:
             self._listener.update(*endpoints(self._config.listen, self._interfaces()))
         else:
@@ -333,6 +372,8 @@ class PortServer:
         self._tap.event("closed", f"client {session.peer} disconnected: {reason}")
         self._session = None
         self._status.client = self._status.client_since = None
+        if self._finishing:
+            return  # the port stays open until the device has what the client sent
         if self._port is not None and self._config.open is Open.ON_CLIENT and not self._port_over.done():
             self._port_over.set_result(False)
 
@@ -341,7 +382,7 @@ class PortServer:
     def data_received(self, data: bytes) -> None:
         session = self._session
         self._status.bytes_from_device += len(data)
-        if session is None:
+        if session is None or session.finishing:
             self._status.discarded_from_device += len(data)
         else:
             session.send(data)

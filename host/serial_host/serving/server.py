@@ -93,6 +93,11 @@ class Server:
             done, _ = await asyncio.wait([*tasks, watch, stop], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
+            watch.cancel()
+            ends = await asyncio.gather(*(port.finish() for port in self._ports), return_exceptions=True)
+            for port, end in zip(self._ports, ends, strict=True):
+                if isinstance(end, Exception):  # a defect in one port must not keep the others
+                    _log.error("%s: unexpected error while the port was stopped", port.name, exc_info=end)
         finally:
             for task in (*tasks, watch, stop):
                 task.cancel()

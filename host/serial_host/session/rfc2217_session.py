@@ -272,6 +272,8 @@ class Rfc2217Session(Session):
     def _flush(self) -> None:
         # A suspended client gets neither data nor answers (RFC 2217, FLOWCONTROL-SUSPEND).
         self._unsent += self._connection.data_to_send()
+        if self.finishing:
+            self._unsent = b""  # the client does not wait for answers any more
         if self._unsent and not self._connection.suspended and not self.ended:
             data, self._unsent = self._unsent, b""
             self._transport.write(data)

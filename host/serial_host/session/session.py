@@ -138,6 +138,8 @@ class Session(asyncio.BufferedProtocol):
         """Whether this client and its device may be read; from `connection_made`."""
         self.ended = False
         """Whether the client is no longer served; its connection may stay open for some seconds after that."""
+        self.finishing = False
+        """Whether the client is sent nothing more, and what it has sent is still read."""
         self._read_before = False
         self._client: _Client
         self._transport: asyncio.Transport
@@ -199,12 +201,21 @@ class Session(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         # Nothing more than this comes from a client whose process died, so a half-closed connection is not kept:
         # on a quiet line it would hold the port for ever.
-        self.close("closed by the client")
+        self.close("the server stops" if self.finishing else "closed by the client")
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(f"lost: {exc}" if exc is not None else "closed")
         self._watch.cancel()
+
+    def finish(self) -> None:
+        """Send the end of the stream after what was sent, and read on until the client ends the connection as well.
+
+        The owner sends nothing more.
+        """
+        if not self.finishing and not self._transport.is_closing():
+            self.finishing = True
+            self._transport.write_eof()
 
     def close(self, reason: str) -> None:
         """Disconnect the client once it has all that was sent to it, or after `CLOSE_SECONDS`."""

@@ -23,7 +23,7 @@ from serial_relay.remote.connection import Remote, RemoteError
 from serial_relay.remote.rfc2217_remote import Rfc2217Remote
 from serial_relay.status import LineErrors, ModemState, NotSupportedError
 from serial_relay.virtual_port.termios_map import ApplicationLine, ModemOutputs, wanted_line
-from serial_relay.virtual_port.virtual_port import VirtualPort
+from serial_relay.virtual_port.virtual_port import Left, VirtualPort
 
 _NO_LINES_IN_RAW = "protocol `raw` carries bytes only; set `protocol` to `rfc2217` at both ends"
 
@@ -93,8 +93,14 @@ class Bridge:
         self._force_line()
         self._read_application(self._gate.application_may_be_read)
 
-    def remove_port(self) -> None:
-        """Go on without an application's end, which the caller closes."""
+    def remove_port(self, left: Left) -> None:
+        """Go on without an application's end, which the caller has closed; `left` is what was lost with it."""
+        self._count_disconnected(left.written)
+        self._status.discarded.closed += left.unread
+        if left.unread:
+            self._discarded(
+                left.unread, "from the device: the port was closed, and no application had read them"
+            )
         self._port = self._outputs = self._drained = None
         self._break = False
         self._gate = Gate(self._read_application, self._read_device)
@@ -133,6 +139,37 @@ class Bridge:
         self._end_first_attempt()
         if self._config.while_disconnected is WhileDisconnected.DISCARD:
             self._count_disconnected(self.held.discard())
+
+    async def finish(self) -> None:
+        """Let what is on its way in both directions arrive, within the times that `rules` gives for a stop.
+
+        Applications write nothing more from now on. The host gets the end of the stream after what they have written;
+        until it ends the connection as well, its bytes are passed on. What has not arrived after that is counted by
+        `remove_remote` and `remove_port`.
+        """
+        if (port := self._port) is None:
+            return
+        port.block_writes()
+        began = moved = self._loop.time()
+        before: object = None
+        asked = False
+        while port is self._port:
+            remote = self._remote if self._usable else None
+            unacknowledged = 0 if remote is None else remote.unacknowledged
+            if remote is not None and not asked and not port.has_written and not unacknowledged:
+                asked = True
+                remote.finish()
+            sending = remote is not None and not remote.finished
+            now, at_present = (
+                self._loop.time(),
+                (unacknowledged, self._status.bytes_from_device, port.unread()),
+            )
+            if at_present != before:
+                before, moved = at_present, now
+            arrived = remote is None and not port.has_written and not port.unread()
+            if arrived or now - began >= rules.STOP or (not sending and now - moved >= rules.STOP_QUIET):
+                return
+            await asyncio.sleep(rules.STOP_LOOK)
 
     # The bytes' ways.
 

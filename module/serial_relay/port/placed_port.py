@@ -14,7 +14,7 @@ from serial_relay.virtual_port.device_server import DeviceServer
 from serial_relay.virtual_port.links import LinkDirectory, LinkError
 from serial_relay.virtual_port.pty_port import PtyPort
 from serial_relay.virtual_port.tty_port import TtyError, TtyPort
-from serial_relay.virtual_port.virtual_port import VirtualPort, VirtualPortEvents
+from serial_relay.virtual_port.virtual_port import Left, VirtualPort, VirtualPortEvents
 from tty_server.messages import NO_MINOR
 
 _ANSWERS_WITHIN = 15.0
@@ -138,10 +138,14 @@ class PlacedPort:
             self._remove_link()
         self.link = link
 
-    def close(self) -> None:
-        """Remove the link and the pair; an application that has the port open sees a hang-up."""
+    def hide(self) -> None:
+        """Remove the link, so that no further application finds the port."""
         self._remove_link()
-        self.port.close()
+
+    def close(self) -> Left:
+        """Remove the link and the port, and return what is lost; an application that has it open sees a hang-up."""
+        self._remove_link()
+        return self.port.close()
 
     def place(self, slave: Path) -> None:
         """Point the link, if there is one, at another node."""

@@ -62,6 +62,8 @@ class Relay:
         """The configuration may ask for another kind of port, or the system may have become able to have one."""
         self._port_lost = False
         """The virtual port is gone and must be made anew."""
+        self._finishing = False
+        """The port is to be stopped: the connection stands until its end, and no other is made."""
         self._lost: asyncio.Future[RemoteError | None] | None = None
         """Done when the connection is over: with the reason, or with None when it is no longer wanted."""
         self._trusted_peer: str | None = None
@@ -100,8 +102,7 @@ class Relay:
                     self._connecting.result()  # it ends by a restart, or by a defect that is raised here
         finally:
             self._placed = None
-            self._bridge.remove_port()
-            placed.close()
+            self._bridge.remove_port(placed.close())
             self._linger.end()
             self._alarm.stop()
 
@@ -141,6 +142,13 @@ class Relay:
             self._choose_again = True
         if self._connecting is not None:
             self._connecting.cancel()
+
+    async def finish(self) -> None:
+        """Let what is on its way arrive, see `Bridge.finish`; the caller is to cancel `run` then."""
+        self._finishing = True
+        if self._placed is not None:
+            self._placed.hide()
+            await self._bridge.finish()
 
     # The steps of a life.
 
@@ -240,7 +248,7 @@ class Relay:
     def remote_lost(self, error: RemoteError) -> None:
         """See `BridgeEvents`."""
         if self._lost is not None and not self._lost.done():
-            self._lost.set_result(error)
+            self._lost.set_result(None if self._finishing else error)
 
     def virtual_port_lost(self, reason: str) -> None:
         """See `BridgeEvents`."""
@@ -279,10 +287,12 @@ class Relay:
             self._look_again()
 
     def _wanted(self) -> bool:
+        if self._finishing:
+            return False
         return self._config.connect is Connect.ALWAYS or self.status.application_open or self._linger.running
 
     def _look_again(self) -> None:
         """Act on a change of what is wanted: end a connection that is no longer wanted, or wake the waiting attempt."""
-        if self._lost is not None and not self._lost.done() and not self._wanted():
+        if self._lost is not None and not self._lost.done() and not self._wanted() and not self._finishing:
             self._lost.set_result(None)
         self._alarm.wake()

@@ -17,6 +17,16 @@ HOLD_SIZE = 8192
 HOLD_TIME = 5.0
 """Bytes and seconds that `whileDisconnected: hold` keeps."""
 
+STOP = 5.0
+"""Seconds, at most, in which what is on its way arrives when a port is stopped. A container has 10 s for its end."""
+
+STOP_QUIET = 1.0
+"""Seconds without any progress after which a stop waits no longer for the application to read, and for the host to end
+the connection. Bytes that the host has not taken are waited for in any case."""
+
+STOP_LOOK = 0.02
+"""Seconds between two looks at what is on its way when a port is stopped."""
+
 _FIRST_RETRY = 0.1
 _RETRY_CAP = 1.0
 _LINK_RETRY_CAP = 10.0

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from serial_monitor.taps import Taps
@@ -19,7 +19,7 @@ from serial_relay.plumbing.inotify import Inotify
 from serial_relay.port.hosts import Hosts
 from serial_relay.port.placed_port import Maker
 from serial_relay.port.relay import Relay
-from serial_relay.status import ConfigFault, PortStatus, State
+from serial_relay.status import ConfigFault, Discarded, PortStatus, State
 from serial_relay.virtual_port.device_server import DeviceServer
 from serial_relay.virtual_port.links import LinkDirectory
 
@@ -164,6 +164,11 @@ class Supervisor:
                 await asyncio.sleep(_RESTART_AFTER_DEFECT)
 
     async def _stop(self, names: list[str]) -> None:
+        before = {name: replace(self._ports[name].status.discarded) for name in names}
+        relays = [relay for name in names if (relay := self._ports[name].relay) is not None]
+        for outcome in await asyncio.gather(*(relay.finish() for relay in relays), return_exceptions=True):
+            if isinstance(outcome, Exception):  # a defect in one port must not keep the others
+                log.error("unexpected error while a port was stopped", exc_info=outcome)
         tasks = [task for name in names if (task := self._ports[name].task) is not None]
         for task in tasks:
             task.cancel()
@@ -171,7 +176,24 @@ class Supervisor:
             await asyncio.wait(tasks)
         for name in names:
             if self._ports[name].task is not None:
-                log.info("port %s: stopped", name)
+                _log_stopped(name, before[name], self._ports[name].status.discarded)
                 self.taps.forget(name)
                 del self._ports[name]
                 self._on_change(name)
+
+
+def _log_stopped(name: str, before: Discarded, after: Discarded) -> None:
+    """Log the end of a port, with the bytes that were discarded from the beginning of its stop."""
+    to_device = after.disconnected + after.overrun - before.disconnected - before.overrun
+    from_device = sum(
+        getattr(after, reason) - getattr(before, reason) for reason in ("closed", "flushed", "undelivered")
+    )
+    if to_device or from_device:
+        log.warning(
+            "port %s: stopped; %d bytes of applications and %d bytes of the device did not arrive and were discarded",
+            name,
+            to_device,
+            from_device,
+        )
+    else:
+        log.info("port %s: stopped", name)

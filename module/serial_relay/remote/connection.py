@@ -107,6 +107,21 @@ class Remote(Protocol):
     def resume_reading(self) -> None:
         """Read from the host again."""
 
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes that were written and that the host's kernel has not acknowledged, those of the protocols included."""
+
+    @property
+    def finished(self) -> bool:
+        """True once the end of the stream was sent, after `finish`."""
+
+    def finish(self) -> None:
+        """Send the end of the stream when the host has what was written; only when nothing is `unacknowledged`.
+
+        Nothing is written after this call. What the host still sends is read as before, until it ends the connection as
+        well (`remote_lost`).
+        """
+
     def close(self) -> Losses:
         """End the connection, and return what is lost with it. Call it once."""
 

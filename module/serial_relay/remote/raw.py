@@ -74,10 +74,21 @@ class RawRemote:
         self._acknowledged: asyncio.TimerHandle | None = None
         """Runs until the next look whether that is so."""
         self._timer = loop.call_later(_FIRST_BYTES_EXPECTED, self._expect_no_text)
+        self.finished = False
         self.address = address
         self.write = self._stream.write
         self.pause_reading = self._stream.pause_reading
         self.resume_reading = self._stream.resume_reading
+
+    @property
+    def unacknowledged(self) -> int:
+        """See `Remote`."""
+        return self._stream.unacknowledged
+
+    def finish(self) -> None:
+        """See `Remote`."""
+        self.finished = True
+        self._stream.finish()
 
     def when_at_host(self, then: Callable[[], None]) -> None:
         """See `Remote`: when the host's kernel has acknowledged all."""

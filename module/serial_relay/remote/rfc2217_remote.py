@@ -134,6 +134,7 @@ class Rfc2217Remote:
         """True once nothing is missing; from then on the heartbeat judges silence."""
         self._device_unavailable = False
         self._ended = False
+        self.finished = False
         self._sent = 0
         """Bytes of the application, over the connection's life."""
         self._device_data = DeviceData(events.device_data, events.device_data_flushed)
@@ -185,6 +186,22 @@ class Rfc2217Remote:
         self._may_read = True
         self._heartbeat.forget()
         self._read_if_may()
+
+    @property
+    def unacknowledged(self) -> int:
+        """See `Remote`."""
+        return self._stream.unacknowledged + self._codec.queued
+
+    def finish(self) -> None:
+        """See `Remote`; first comes a question, since its answer shows that the host has acted on what came before."""
+        self._requests.ask_at_once(SetBaudRate(), lambda _answer: self._finish_now())
+        self._flush()
+
+    def _finish_now(self) -> None:
+        if not self._ended:
+            self.finished = True
+            self._timer.cancel()
+            self._stream.finish()
 
     def close(self) -> Losses:
         """See `Remote`."""
@@ -407,6 +424,8 @@ class Rfc2217Remote:
             self._requests.ask_at_once(SetBaudRate())  # its answer ends the wait for answers that never come
         if not self._codec.suspended:
             self._urgent = False
+        if self.finished:
+            return
         # A host that asks for silence because the device is stopped has to learn what would end the stop.
         if self._codec.queued and (self._urgent or not self._codec.suspended) and not self._ended:
             self._stream.write(self._codec.data_to_send())

@@ -48,6 +48,7 @@ class TcpStream:
         self._unwatched = 0
         """Bytes that may still be written before the send queue is checked; 0 while no watch runs."""
         self._watch: asyncio.TimerHandle | None = None
+        self._finished = False
         self.address = address
 
     @property
@@ -87,6 +88,17 @@ class TcpStream:
     def unacknowledged(self) -> int:
         """Bytes that were given to `write` and not yet acknowledged by the other end's kernel."""
         return self._channel.unwritten + self._queued(termios.TIOCOUTQ)
+
+    def finish(self) -> None:
+        """Send the end of the stream; what the host sends is read as before. Only when `unwritten` is 0.
+
+        From now on nothing is written, and nothing looks whether the host has died.
+        """
+        self._finished = True
+        if self._watch is not None:
+            self._watch.cancel()
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
 
     def unread(self) -> Iterator[bytes]:
         """Take what was received and not read; only before `close`."""
@@ -128,7 +140,7 @@ class TcpStream:
         self._events.connection_full(full=False)
 
     def _keep_watch(self) -> None:
-        if self._watch is None:
+        if self._watch is None and not self._finished:
             self._watch = self._loop.call_later(_WATCH_INTERVAL, self._look_for_death)
 
     def _look_for_death(self) -> None:

@@ -99,6 +99,12 @@ class TlsStream:
             self._reading = True
             self._going_on = self._loop.call_soon(self._go_on)
 
+    def finish(self) -> None:
+        """See `TcpStream`."""
+        if last := self._session.close():
+            self._send(last, 0)
+        self._stream.finish()
+
     def close(self) -> Losses:
         """See `Remote`."""
         self._do_not_go_on()

@@ -32,7 +32,7 @@ from serial_relay.plumbing.byte_channel import ByteChannel
 from serial_relay.plumbing.inotify import Inotify
 from serial_relay.virtual_port.termios_follower import TermiosFollower
 from serial_relay.virtual_port.termios_map import Termios, read_termios, unused, write_termios
-from serial_relay.virtual_port.virtual_port import VirtualPortEvents
+from serial_relay.virtual_port.virtual_port import Left, VirtualPortEvents
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,10 @@ _INT = struct.Struct("i")
 _TOUCHES = inotify.IN_OPEN | inotify.IN_CLOSE_WRITE | inotify.IN_CLOSE_NOWRITE
 
 _DRAIN_SIZE = 65536
+
+_MOST_WRITTEN = 1024 * 1024
+"""Bytes that are counted, at most, when a pair is closed: much more than a pty holds, for an application whose lock
+(TIOCEXCL) keeps the relay from blocking its writes."""
 
 _HANDED_OVER_WITHIN = 0.005
 """Seconds from the notice of a close to the notice of an open that came before the close was noticed."""
@@ -97,6 +101,8 @@ class PtyPair:
         """All bytes of applications are read: reading on would only give EIO until the next open."""
         self._users = 0
         """Opens less closes since the last hang-up; merged events make it too small."""
+        self._blocked = False
+        """Whether applications can write nothing more, because the pair is to be closed."""
         self._left_at: float | None = None
         """When the last of the known users closed, although the pair was not hung up then."""
         with contextlib.ExitStack() as undo:
@@ -110,6 +116,8 @@ class PtyPair:
             os.close(self._open_slave())  # a master hangs up only after the first close
             self._poll = select.poll()
             self._poll.register(self._master, 0)
+            self._input = select.poll()
+            self._input.register(self._master, select.POLLIN)
             self._control = select.poll()
             self._control.register(self._master, select.POLLPRI)
             self._follower = TermiosFollower(loop, self._master, events)
@@ -175,10 +183,58 @@ class PtyPair:
         caller has to look at `hung_up` afterwards.
         """
         unread = self.channel.drop_unwritten() + self._read_slave()
+        self._forget_own_events()
+        return unread
+
+    @property
+    def has_written(self) -> bool:
+        """Whether something waits to be read."""
+        return any(event & select.POLLIN for _fd, event in self._input.poll(0))
+
+    def unread(self) -> int:
+        """Return the number of bytes that no application has read; the caller has to look at `hung_up` afterwards.
+
+        What the line discipline has not taken over yet is not seen while it holds nothing, for some microseconds.
+        """
+        unread = self.channel.unwritten
+        with contextlib.suppress(OSError):  # locked by an application (TIOCEXCL)
+            slave = self._open_slave()
+            try:
+                unread += _INT.unpack(fcntl.ioctl(slave, termios.FIONREAD, bytes(_INT.size)))[0]
+            finally:
+                os.close(slave)
+                self._forget_own_events()
+        return unread
+
+    def block_writes(self) -> None:
+        """Let writes of applications wait until the pair is closed, when they fail; what was written can be read.
+
+        The caller has to look at `hung_up` afterwards. An exclusive lock (TIOCEXCL) keeps out the relay.
+        """
+        self._blocked = True
+        with contextlib.suppress(OSError):
+            slave = self._open_slave()
+            try:
+                termios.tcflow(slave, termios.TCOOFF)
+            finally:
+                os.close(slave)
+                self._forget_own_events()
+
+    def take_rest(self) -> Left:
+        """Discard and count what is in the pair, which is to be closed at once."""
+        self.block_writes()
+        unread = self.leave()
+        written = 0
+        with contextlib.suppress(OSError):  # nothing more (EAGAIN), or a hang-up (EIO)
+            while written < _MOST_WRITTEN and (packet := os.read(self._master, _DRAIN_SIZE)):
+                written += len(packet) - 1 if packet[0] == 0 else 0
+        return Left(written, unread)
+
+    def _forget_own_events(self) -> None:
+        """Forget that this process has opened and closed the slave, and what else was to be noticed of it."""
         if self._watch is not None:
             self._watches.forget_events(self._watch)
         self._users = 0 if self.hung_up else 1
-        return unread
 
     def close(self) -> None:
         """Remove the pair; an application that has it open sees a hang-up, as of an adapter that is pulled."""
@@ -246,9 +302,8 @@ class PtyPair:
         except OSError:  # locked by an application (TIOCEXCL), or no more descriptors
             return 0
         try:
-            termios.tcflow(
-                slave, termios.TCOON
-            )  # else output that an application stopped stays so for the next one
+            if not self._blocked:  # output that an application stopped would stay so for the next one
+                termios.tcflow(slave, termios.TCOON)
             while data := os.read(slave, _DRAIN_SIZE):
                 unread += len(data)
         except OSError:

@@ -25,7 +25,7 @@ from serial_relay.status import LineErrors, ModemState
 from serial_relay.virtual_port.links import LinkError
 from serial_relay.virtual_port.node_owner import NodeOwner
 from serial_relay.virtual_port.pty_pair import PtyPair
-from serial_relay.virtual_port.virtual_port import VirtualPortEvents
+from serial_relay.virtual_port.virtual_port import Left, VirtualPortEvents
 
 _KEEP_LEFT = 0.05
 """Seconds that a used pair is kept, for an application that had followed the link before it moved."""
@@ -100,23 +100,53 @@ class PtyPort:
 
     def pause_reading(self) -> None:
         """See `VirtualPort`."""
-        for pair in (*self._left, self._current, self._spare):
-            if pair is not None:
-                pair.channel.pause_reading()
+        for pair in self._pairs():
+            pair.channel.pause_reading()
 
     def resume_reading(self) -> None:
         """See `VirtualPort`."""
         for pair in self._in_turn():
             pair.channel.resume_reading()
 
-    def close(self) -> None:
+    @property
+    def has_written(self) -> bool:
+        """See `VirtualPort`."""
+        return any(pair.has_written for pair in self._pairs())
+
+    def unread(self) -> int:
+        """See `VirtualPort`."""
+        pairs = [pair for pair in self._pairs() if pair.open]
+        unread = sum(pair.unread() for pair in pairs)
+        self._look_at(pairs)
+        return unread
+
+    def block_writes(self) -> None:
+        """See `VirtualPort`."""
+        pairs = [pair for pair in self._pairs() if not pair.hung_up]
+        for pair in pairs:
+            pair.block_writes()
+        self._look_at(pairs)
+
+    def _look_at(self, pairs: Sequence[PtyPair]) -> None:
+        """Look whether applications have closed pairs, whose events were forgotten."""
+        for pair in pairs:
+            if pair.hung_up and pair in self._pairs():
+                self.touched(pair)
+
+    def close(self) -> Left:
         """See `VirtualPort`."""
         self._ended = True
-        for pair in (*self._left, self._current, self._spare):
-            if pair is not None:
-                pair.close()
+        written, unread = 0, self._unread
+        for pair in self._pairs():
+            rest = pair.take_rest()
+            written, unread = written + rest.written, unread + rest.unread
+            pair.close()
         self._left.clear()
         self._spare = None
+        return Left(written, unread)
+
+    def _pairs(self) -> list[PtyPair]:
+        return [pair for pair in (*self._left, self._current, self._spare) if pair is not None]
 
     # From the pairs.
 
@@ -273,8 +303,7 @@ class PtyPort:
 
     def _tell(self) -> None:
         """Report to the relay whether an application has the port open, if that has changed."""
-        pairs = (*self._left, self._current, self._spare)
-        is_open = any(pair.open for pair in pairs if pair is not None)
+        is_open = any(pair.open for pair in self._pairs())
         if is_open is self.application_open:
             return
         self.application_open = is_open

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 import struct
 from collections import deque
@@ -20,7 +21,7 @@ from serial_relay.config import LineSettings, Parity
 from serial_relay.status import LineErrors, ModemState
 from serial_relay.virtual_port.node_owner import NodeOwner
 from serial_relay.virtual_port.termios_map import ApplicationLine, ModemOutputs
-from serial_relay.virtual_port.virtual_port import VirtualPortEvents
+from serial_relay.virtual_port.virtual_port import Left, VirtualPortEvents
 from tty_server.messages import (
     CD,
     CTS,
@@ -87,6 +88,8 @@ class TtyPort:
         """Bytes of the device that the server takes, and that it was sent, in all."""
         self._accounted = 0
         """Of those that were sent, the ones that were told as unread."""
+        self._arrived = select.poll()
+        self._arrived.register(self._link.fileno(), select.POLLIN)
         loop.add_reader(self._link.fileno(), self._readable)
         self._link.tell(Kind.HOLD, b"\1")
 
@@ -149,11 +152,24 @@ class TtyPort:
             self._hold(held=False)
             self._act_on_waiting()
 
-    def close(self) -> None:
-        """See `VirtualPort`."""
+    @property
+    def has_written(self) -> bool:
+        """See `VirtualPort`; what has not left the server is not seen."""
+        return bool(self._waiting) or bool(not self._ended and self._arrived.poll(0))
+
+    def unread(self) -> int:
+        """See `VirtualPort`; what the server has taken is not seen."""
+        return len(self._unsent)
+
+    def block_writes(self) -> None:
+        """See `VirtualPort`; the server takes what applications write until the port is closed."""
+
+    def close(self) -> Left:
+        """See `VirtualPort`; what is in the server, and lost there, is not known here."""
         if not self._ended:
             self._end()
         self._link.close()
+        return Left(sum(len(rest) for kind, rest in self._waiting if kind == Kind.DATA), len(self._unsent))
 
     # From the server.
 

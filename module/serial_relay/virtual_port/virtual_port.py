@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from serial_relay.config import LineSettings
 from serial_relay.status import LineErrors, ModemState, VirtualPortKind
@@ -54,6 +54,15 @@ class VirtualPortEvents(Protocol):
         """The application does not read: the port takes no more bytes, and keeps what was written; or it takes more."""
 
 
+class Left(NamedTuple):
+    """The bytes that were in a port when it was closed, and are lost with it."""
+
+    written: int = 0
+    """Written by applications and not reported by `application_data`."""
+    unread: int = 0
+    """Of the device, and read by no application."""
+
+
 class VirtualPort(Protocol):
     """A serial port that applications open by its link."""
 
@@ -89,5 +98,15 @@ class VirtualPort(Protocol):
     def resume_reading(self) -> None:
         """Take the application's bytes again."""
 
-    def close(self) -> None:
-        """Remove the port; an application that has it open sees a hang-up."""
+    @property
+    def has_written(self) -> bool:
+        """True if applications have written something that was not reported yet."""
+
+    def unread(self) -> int:
+        """Return the number of the device's bytes that the application has not read, as far as it can be known."""
+
+    def block_writes(self) -> None:
+        """Let applications write nothing more, where that is possible: they wait, and get an error from `close`."""
+
+    def close(self) -> Left:
+        """Remove the port, and return what is lost with it; an application that has it open sees a hang-up."""
