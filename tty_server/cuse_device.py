@@ -16,7 +16,7 @@ from pathlib import Path
 from tty_server import fuse_requests as fuse
 from tty_server.device_errors import CUSE, DeviceError, NumberTakenError, explain
 from tty_server.fuse_requests import Opcode
-from tty_server.ioctls import INTEGERS, TABLE, Call, Refused
+from tty_server.ioctls import INTEGERS, TABLE, TABLE_32, Call, Refused
 from tty_server.messages import MAJOR
 from tty_server.terminal import RelaySide, Terminal
 
@@ -46,8 +46,8 @@ class CuseDevice:
         self._buffer = bytearray(fuse.BUFFER_SIZE)
         self._buffers = [self._buffer]
         self._view = memoryview(self._buffer)
-        self._retries: dict[tuple[int, int], bytes] = {}
-        """By ioctl and argument the answer that asks for the data: an application asks again and again."""
+        self._retries: dict[tuple[int, ...], bytes] = {}
+        """By ioctl, argument and sizes the answer that asks for the data: an application asks again and again."""
         try:
             self._initialise()
         except BaseException:
@@ -150,7 +150,7 @@ class CuseDevice:
                 self.fail(unique, errno.ENOSYS)
 
     def _ioctl(self, unique: int, length: int) -> None:
-        number, _flags, command, argument, in_size, out_size = fuse.IOCTL_IN.unpack_from(self._buffer, 40)
+        number, flags, command, argument, in_size, out_size = fuse.IOCTL_IN.unpack_from(self._buffer, 40)
         tell = INTEGERS.get(command)
         if tell is not None:
             if out_size < fuse.INTEGER:
@@ -160,7 +160,7 @@ class CuseDevice:
             else:
                 self._write(fuse.integer_answer(unique, tell(self.terminal)))
             return
-        ioctl = TABLE.get(command)
+        ioctl = (TABLE_32 if flags & fuse.IOCTL_COMPAT else TABLE).get(command)
         if ioctl is None:
             self.fail(unique, errno.ENOTTY)
             return
@@ -182,7 +182,7 @@ class CuseDevice:
 
     def _ask_again(self, unique: int, command: int, argument: int, takes: int, gives: int) -> None:
         """Let the kernel send the ioctl again with room for what it takes and gives."""
-        key = command, argument
+        key = command, argument, takes, gives
         retry = self._retries.get(key)
         if retry is None:
             if len(self._retries) >= _MOST_RETRIES_KEPT:

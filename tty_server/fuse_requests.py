@@ -23,6 +23,8 @@ MOST_WRITTEN = 4096
 
 _MINOR_VERSION = 31
 _UNRESTRICTED_IOCTL = 1
+IOCTL_COMPAT = 1
+"""Flag of an ioctl of a program with pointers of 32 bits."""
 IOCTL_RETRY = 4
 POLL_SCHEDULE_NOTIFY = 1
 NOTIFY_POLL = 1

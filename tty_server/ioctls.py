@@ -20,6 +20,8 @@ from tty_server.termios_settings import TERMIO_SIZE, TERMIOS2_SIZE, TERMIOS_SIZE
 _UINT = struct.Struct("<I")
 _SERIAL = struct.Struct("<5i2Ii HBx i2H4x QHxxI Q")
 """`struct serial_struct` (include/uapi/linux/serial.h), 72 bytes."""
+_SERIAL_32 = struct.Struct("<5i2Ii HBx i2H I Hxx I xxxx")
+"""The same of a program with pointers of 32 bits (`struct serial_struct32`, drivers/tty/tty_io.c), 60 bytes."""
 _RS485 = struct.Struct("<3I20x")
 
 _BREAK = 0.25
@@ -188,16 +190,26 @@ def _set_discipline(call: Call) -> Answer:
 
 
 def _get_serial(call: Call) -> Answer:
+    return _SERIAL.pack(*_serial(call.terminal), 0, 0, 0, 0)
+
+
+def _get_serial_32(call: Call) -> Answer:
+    return _SERIAL_32.pack(*_serial(call.terminal), 0, 0, 0)
+
+
+def _serial(terminal: Terminal) -> tuple[int, ...]:
     """Return what tools ask a UART for, with a type, since some tools take a port without a type for absent."""
-    flags = call.terminal.serial_flags
-    return _SERIAL.pack(
-        *(numbers.PORT_16550A, 0, 0, 0, flags, 16, 0, 115200, 50, 2, 0, 3000, 0, 0, 0, 0, 0),
-    )
+    return numbers.PORT_16550A, 0, 0, 0, terminal.serial_flags, 16, 0, 115200, 50, 2, 0, 3000, 0
 
 
 def _set_serial(call: Call) -> Answer:
     """Keep the flags, such as ASYNC_LOW_LATENCY, so that they are read back; nothing here depends on them."""
     call.terminal.serial_flags = _SERIAL.unpack(call.data)[4]
+    return b""
+
+
+def _set_serial_32(call: Call) -> Answer:
+    call.terminal.serial_flags = _SERIAL_32.unpack(call.data)[4]
     return b""
 
 
@@ -257,3 +269,10 @@ TABLE: dict[int, Ioctl] = {
     numbers.TIOCGRS485: Ioctl(0, _RS485.size, _rs485),
     numbers.TIOCSRS485: Ioctl(_RS485.size, _RS485.size, _rs485),
 }
+
+TABLE_32 = {
+    **TABLE,
+    numbers.TIOCGSERIAL: Ioctl(0, _SERIAL_32.size, _get_serial_32),
+    numbers.TIOCSSERIAL: Ioctl(_SERIAL_32.size, 0, _set_serial_32),
+}
+"""For programs with pointers of 32 bits; all other structures are the same for them."""

@@ -22,6 +22,8 @@ MOST_MINORS = 256
 NO_MINOR = 0xFFFF
 MINOR = struct.Struct("<H")
 """What the relay sends with a new port's socket: the minor number that the port had before, or `NO_MINOR`."""
+QUESTION = b"?"
+"""What the relay sends without a socket, to learn whether the server goes on; the server sends it back."""
 
 
 class Kind(IntEnum):

@@ -10,6 +10,8 @@ class Handle:
     """An open file."""
 
     hung_up: bool = False
+    polled_as: int | None = None
+    """The kernel's number (`kh`) for it, once it was polled."""
 
 
 class OpenFiles:

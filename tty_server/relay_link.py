@@ -106,13 +106,16 @@ class RelayLink:
             self._wants_to_write(self)
 
 
-def receive_port(control: socket.socket) -> tuple[socket.socket, int] | None:
-    """Return a new port's socket and its wanted minor number; None if the relay is gone.
+def receive(control: socket.socket) -> tuple[bytes, socket.socket | None]:
+    """Return what came by the control socket: `MINOR` with a new port's socket, or `QUESTION`; no bytes if the relay is gone.
 
     Raises:
-        BlockingIOError: there is no new port.
+        BlockingIOError: nothing came.
     """
-    data, descriptors, _flags, _address = socket.recv_fds(control, MINOR.size, 1)
-    if not data or len(descriptors) != 1:
-        return None
-    return socket.socket(fileno=descriptors[0]), MINOR.unpack(data)[0]
+    try:
+        data, descriptors, _flags, _address = socket.recv_fds(control, MINOR.size, 1)
+    except (BlockingIOError, InterruptedError):
+        raise
+    except OSError:
+        return b"", None
+    return data, socket.socket(fileno=descriptors[0]) if descriptors else None

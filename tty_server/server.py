@@ -6,6 +6,7 @@ on a serial line, so that ports do not get into each other's way.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import select
 import socket
@@ -25,7 +26,7 @@ from tty_server.messages import (
     Line,
     MessageError,
 )
-from tty_server.relay_link import RelayLink, receive_port
+from tty_server.relay_link import RelayLink, receive
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class Server:
         self._due: dict[_Port, float] = {}
         """When something is to be done at a port without any event; most ports wait for nothing, and cost nothing here."""
         self._ended = False
-        self._register(control.fileno(), self._new_port)
+        self._register(control.fileno(), self._from_control)
 
     def run(self) -> None:
         """Serve until the relay is gone."""
@@ -142,20 +143,23 @@ class Server:
 
     # Ports come and go.
 
-    def _new_port(self) -> None:
+    def _from_control(self) -> None:
         try:
-            received = receive_port(self._control)
+            data, connection = receive(self._control)
         except (BlockingIOError, InterruptedError):
             return
-        except OSError:
-            received = None
-        if received is None:
+        if not data:
             self._ended = True
             self._unregister(self._control.fileno())
             for port in list(self._ports):
                 self.hang_up(port)
-            return
-        connection, minor = received
+        elif connection is not None:
+            self._new_port(connection, MINOR.unpack(data)[0])
+        else:
+            with contextlib.suppress(OSError):  # a relay that does not read has not asked again
+                self._control.send(data)
+
+    def _new_port(self, connection: socket.socket, minor: int) -> None:
         link = RelayLink(connection, self._link_wants_to_write)
         try:
             device = self._make_device(minor, link)

@@ -153,7 +153,11 @@ class Terminal:
         """Close an open file; it is answered at once, since nothing can end an application's `close`."""
         file = self._files.remove(handle)
         self.kernel.answer(unique, b"")
-        if file is not None and not file.hung_up:
+        if file is None:
+            return
+        if file.polled_as is not None:
+            self._polls.pop(file.polled_as, None)
+        if not file.hung_up:
             self._leave()
 
     def _leave(self) -> None:
@@ -196,7 +200,7 @@ class Terminal:
         self.users = 0
         self._reads.hang_up()
         self._writes.hang_up()
-        for unique in (*self._drains.hang_up(), *self._waits):
+        for unique in (*self._drains.hang_up(), *self._files.stop_waiting(), *self._waits):
             self.kernel.fail(unique, errno.EIO)
         if self.breaking is not None:
             self.kernel.fail(self.breaking[0], errno.EIO)
@@ -258,7 +262,8 @@ class Terminal:
 
     def poll(self, unique: int, handle: Handle, kernel_handle: int, flags: int, events: int) -> None:
         """Answer the present state, and remember whom to wake at the next change."""
-        if flags & POLL_SCHEDULE_NOTIFY:
+        if flags & POLL_SCHEDULE_NOTIFY and not handle.hung_up:
+            handle.polled_as = kernel_handle
             self._polls[kernel_handle] = events
         self.kernel.answer(unique, POLL_OUT.pack(_HUNG_UP if handle.hung_up else self._events(), 0))
 
@@ -332,7 +337,7 @@ class Terminal:
     def force(self, line: Line) -> None:
         """Let these settings be in force, whatever applications set."""
         self.forced = line
-        self.take_settings(self.settings)
+        self.take_settings(self.settings.forced(line))
 
     # What ioctls share.
 
@@ -345,8 +350,12 @@ class Terminal:
         self.relay.tell(Kind.LINE, self.settings.wanted_line.pack())
 
     def take_settings(self, settings: Settings) -> None:
-        """Let other settings be in force."""
-        before, self.settings = self.settings, settings.forced(self.forced)
+        """Let other settings be in force.
+
+        An application reads parity and data bits back as it set them, also where others are forced: the C library compares
+        them, and fails with EINVAL if they differ (sysdeps/unix/sysv/linux/tcsetattr.c of glibc).
+        """
+        before, self.settings = self.settings, settings.forced(self.forced._replace(data_bits=0, parity=""))
         if (before.iflag, before.lflag, before.characters) != (
             self.settings.iflag,
             self.settings.lflag,

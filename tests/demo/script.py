@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import termios
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ class Script:
         """Change the twin, live, and call a direct method."""
         self._step("direct method getStatus", self._call_method)
         self._step("second port in the twin", self._add_port)
+        self._step("what that port is", self._try_kind)
         self._step("and out of it again", self._remove_port)
 
     def show_hub_outage(self) -> None:
@@ -162,6 +164,24 @@ class Script:
         assert answer == b"hello, COM port", f"the echo answered {answer!r}"
         assert self._stage.port_reported()["connects"] == connects, f"{PORT} was disturbed"
         return f"RFC 2217, 19200 7E1, up after {seconds:.1f} s"
+
+    def _try_kind(self) -> str:
+        """Use what a pty cannot carry if the second port is a character device; say why it is none if not."""
+        reported = self._stage.port_reported(SECOND_PORT)
+        if reported["kind"] == "pty":
+            return f"a pty, without modem lines: {reported['kindReason']}"
+        with serial.Serial(str(self._stage.links / SECOND_PORT), 19200, 7, "E", timeout=30) as port:
+            control = termios.tcgetattr(port.fileno())[2]
+            assert control & termios.CSIZE == termios.CS7, "the application does not read 7 data bits back"
+            assert control & termios.PARENB, "the application does not read its parity back"
+            for raised in (False, True):
+                port.dtr = raised
+                self._stage.wait_for(lambda raised=raised: port.dsr is raised, "DSR to follow DTR")  # type: ignore[misc]
+            port.write(b"drained")
+            port.flush()
+            answer = port.read(7)
+        assert answer == b"drained", f"the echo answered {answer!r}"
+        return "a character device: 7E1 is read back, DSR follows DTR, a drain waits for the host"
 
     def _remove_port(self) -> str:
         self._stage.hub.patch_desired({"serialPorts": {SECOND_PORT: None}})

@@ -92,7 +92,7 @@ class View:
                     Text(f"{scene.unanswered} failed", "red" if scene.unanswered else "dim"),
                 ],
             ),
-            _wire("pty", 3, whole=True),
+            _wire(str(port.get("kind", "pty")), 3, whole=True),
             _box(
                 "module",
                 size,

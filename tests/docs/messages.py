@@ -90,6 +90,9 @@ def _texts(node: ast.expr) -> Iterator[str]:
         case ast.IfExp(_, body, otherwise):
             yield from _texts(body)
             yield from _texts(otherwise)
+        case ast.BoolOp(values=alternatives):
+            for alternative in alternatives:
+                yield from _texts(alternative)
 
 
 def _plain(text: str) -> str:

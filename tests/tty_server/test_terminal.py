@@ -13,7 +13,7 @@ from tty_server import ioctl_numbers as numbers
 from tty_server.device_errors import explain
 from tty_server.drains import LONGEST_DRAIN
 from tty_server.fuse_requests import OPEN_OUT, POLL_OUT, POLL_SCHEDULE_NOTIFY, WRITE_OUT
-from tty_server.ioctls import INTEGERS, TABLE, Call
+from tty_server.ioctls import INTEGERS, TABLE, TABLE_32, Call
 from tty_server.messages import CD, CTS, DTR, NUMBER, RTS, Kind, Line
 from tty_server.purges import LONGEST_PURGE
 from tty_server.terminal import Terminal
@@ -354,15 +354,19 @@ def test_lines_are_read_as_lines_in_canonical_mode(port: Port) -> None:
     assert port.answer(waiting) == b"OK\n"
 
 
-def test_settings_that_the_twin_demands_win_and_are_read_back(port: Port) -> None:
+def test_settings_that_the_twin_demands_win_and_are_read_back_but_for_parity_and_data_bits(
+    port: Port,
+) -> None:
     port.open()
-    port.terminal.force(Line(baud_rate=19200))
+    port.terminal.force(Line(baud_rate=19200, data_bits=8, parity="even"))
+    assert port.terminal.settings.wanted_line == Line(19200, 8, "even", 1, "none")
     assert port.told(Kind.LINE) == [], "no application has set anything"
     b9600 = 0o000015  # the kernel's number, which is not the C library's from glibc 2.42 on
     cflag = b9600 | termios.CS7 | termios.CREAD
     port.ioctl(numbers.TCSETS, data=struct.pack("<4I20s", 0, 0, cflag, 0, bytes(20)))
     assert Line.unpack(port.told(Kind.LINE)[-1]) == Line(19200, 7, "none", 1, "none")
     assert port.terminal.settings.output_speed == 19200
+    assert port.terminal.settings.cflag & (termios.CSIZE | termios.PARENB) == termios.CS7
 
 
 def test_a_line_is_told_each_time_that_an_application_sets_it(port: Port) -> None:
@@ -384,6 +388,49 @@ def test_a_purge_without_an_answer_does_not_last_for_ever(port: Port) -> None:
     port.terminal.device_data(b"fresh")
     assert port.answer(port.read(handle)) == b"fresh"
     assert port.terminal.deadline is None
+
+
+def test_an_open_file_that_is_closed_is_not_notified_any_more(port: Port) -> None:
+    port.open()
+    for kernel_handle in range(1000):
+        handle = port.open()
+        port.terminal.poll(
+            port._next(),
+            port.terminal.handle(handle),
+            kernel_handle,
+            POLL_SCHEDULE_NOTIFY,
+            numbers.POLLIN,
+        )
+        port.close(handle)
+    assert not port.terminal._polls
+    port.terminal.device_data(b"a")
+    assert port.recorder.notified == []
+
+
+def test_a_hang_up_ends_the_opens_that_wait_for_the_carrier(port: Port) -> None:
+    port.open(nonblock=True)
+    settings = port.terminal.settings
+    port.terminal.set_settings(settings._replace(cflag=settings.cflag & ~numbers.CLOCAL))
+    waiting = port.try_to_open()
+    assert port.answer(waiting) is None
+    port.terminal.hang_up()
+    assert port.answer(waiting) == errno.EIO
+    assert port.terminal.users == 0
+
+
+def test_a_program_with_pointers_of_32_bits_gets_the_structure_that_it_has_room_for(port: Port) -> None:
+    assert [table[numbers.TIOCGSERIAL].gives for table in (TABLE, TABLE_32)] == [72, 60]
+    port.open()
+    call = Call(port.terminal, 0, 0, b"")
+    given = TABLE_32[numbers.TIOCGSERIAL].act(call)
+    assert given is not None
+    assert len(given) == 60
+    low_latency = 1 << 13
+    changed = struct.pack("<4iI", 4, 0, 0, 0, low_latency) + given[20:]
+    TABLE_32[numbers.TIOCSSERIAL].act(call._replace(data=changed))
+    read = TABLE[numbers.TIOCGSERIAL].act(call)
+    assert read is not None
+    assert struct.unpack_from("<16xI", read) == (low_latency,)
 
 
 @pytest.mark.parametrize(

@@ -26,4 +26,9 @@ async def choose(config: PortConfig, devices: DeviceServer | None) -> Choice:
     reason = _NO_SERVER if devices is None else await devices.why_not()
     if config.kind is Kind.TTY:
         return Choice("tty", reason)
-    return Choice("tty") if reason is None else Choice("pty", f"{reason}; then restart the port")
+    return Choice("tty") if reason is None else pty_instead(reason)
+
+
+def pty_instead(reason: object) -> Choice:
+    """Return what a port is as long as there can be no character device for this reason."""
+    return Choice("pty", f"{reason}; the port tries again while no application has it open")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from serial_relay.config import Kind, PortConfig
 from serial_relay.plumbing.inotify import Inotify
-from serial_relay.port.choice import Choice, choose
+from serial_relay.port.choice import Choice, choose, pty_instead
 from serial_relay.virtual_port.device_server import DeviceServer
 from serial_relay.virtual_port.links import LinkDirectory, LinkError
 from serial_relay.virtual_port.pty_port import PtyPort
@@ -61,7 +61,7 @@ class Maker:
             except TtyError as error:
                 if config.kind is Kind.TTY:
                     raise
-                choice = Choice("pty", f"{error}; then restart the port")
+                choice = pty_instead(error)
         if choice.kind == "pty":
             placed.begin(PtyPort(loop, self._watches, owner_of(config), placed.place, events), choice)
         return placed
@@ -80,7 +80,7 @@ class Maker:
         if self._devices is None:
             raise TtyError("there is no server of devices")
         connection = await self._devices.connect(self._minors.get(config.name, NO_MINOR))
-        port = TtyPort(loop, connection, owner_of(config), events)
+        port = TtyPort(loop, connection, owner_of(config), events, self._devices.why_ended)
         try:
             async with asyncio.timeout(_ANSWERS_WITHIN):
                 await port.ready

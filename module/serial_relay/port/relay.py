@@ -60,6 +60,8 @@ class Relay:
         self._placed: PlacedPort | None = None
         self._choose_again = False
         """The configuration may ask for another kind of port, or the system may have become able to have one."""
+        self._made_for = config
+        """The configuration for which the virtual port was chosen last."""
         self._port_lost = False
         """The virtual port is gone and must be made anew."""
         self._finishing = False
@@ -84,6 +86,7 @@ class Relay:
     async def _serve_one_virtual_port(self) -> None:
         """Serve applications by one virtual port, until it is cancelled, lost, or to be one of the other kind."""
         self._choose_again = self._port_lost = False
+        self._made_for = self._config
         self._placed = placed = await self._make_port()
         self._bridge.add_port(placed.port)
         self._record.made(placed.choice.kind, placed.choice.reason)
@@ -109,10 +112,12 @@ class Relay:
     async def _is_to_be_another(self, placed: PlacedPort) -> bool:
         """Return whether a port of the other kind is to take this one's place."""
         self._choose_again = False
-        choice = await self._maker.choose(self._config)
+        config, made_for = self._config, self._made_for
+        choice = await self._maker.choose(config)
         if choice.kind != placed.choice.kind:
-            return True
-        placed.choice = choice
+            is_asked_for = (config.kind, config.protocol) != (made_for.kind, made_for.protocol)
+            return is_asked_for or not self.status.application_open
+        self._made_for, placed.choice = config, choice
         self._record.made(*choice)
         return False
 

@@ -15,6 +15,7 @@ from typing import Any
 from serial_monitor.taps import Taps
 from serial_relay.config import PortConfig
 from serial_relay.identity.identities import Identities
+from serial_relay.plumbing.backoff import Backoff
 from serial_relay.plumbing.inotify import Inotify
 from serial_relay.port.hosts import Hosts
 from serial_relay.port.placed_port import Maker
@@ -26,6 +27,10 @@ from serial_relay.virtual_port.links import LinkDirectory
 log = logging.getLogger(__name__)
 
 _RESTART_AFTER_DEFECT = 1.0
+
+_LOOKS_EVERY, _LONGEST_BETWEEN_LOOKS = 60.0, 3600.0
+"""Seconds between two looks whether ports can be character devices by now: so many, and more of them while it seems so and
+no device can be made."""
 
 
 class UnknownPortError(LookupError):
@@ -61,6 +66,7 @@ class Supervisor:
         self._on_change = on_change
         self._hosts = Hosts()
         self._ports: dict[str, _Port] = {}
+        self._looking: asyncio.Task[None] | None = None
         self.taps = Taps()
         """The taps through which the traffic of the ports can be watched."""
 
@@ -75,6 +81,9 @@ class Supervisor:
 
         Ports that are only in `faults` have no usable configuration and stand as invalid.
         """
+        if self._looking is None and self._devices is not None:
+            loop = asyncio.get_running_loop()
+            self._looking = loop.create_task(self._look_for_devices(self._devices), name="look for devices")
         running = {name: config for name, config in configurations.items() if config.enabled}
         names = [*configurations, *(name for name in faults if name not in configurations)]
         await self._stop([name for name in self._ports if name not in running])
@@ -93,6 +102,8 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Stop all ports: connections are closed, links removed."""
+        if self._looking is not None:
+            self._looking.cancel()
         await self._stop(list(self._ports))
         await self._identities.stop()
         if self._devices is not None:
@@ -162,6 +173,22 @@ class Supervisor:
             except Exception:  # a defect in one port must not touch the others
                 log.exception("port %s: unexpected error, starting the port again", name)
                 await asyncio.sleep(_RESTART_AFTER_DEFECT)
+
+    async def _look_for_devices(self, devices: DeviceServer) -> None:
+        """Let ports that are ptys for want of character devices become some, but for those that an application has open."""
+        backoff = Backoff(_LOOKS_EVERY, _LONGEST_BETWEEN_LOOKS, draw=max)
+        while True:
+            await asyncio.sleep(backoff.next_delay())
+            waiting = [
+                port.relay
+                for port in self._ports.values()
+                if port.relay is not None and port.status.kind_reason and not port.status.application_open
+            ]
+            if not waiting or await devices.why_not() is not None:
+                backoff.reset()
+                continue
+            for relay in waiting:
+                relay.restart()
 
     async def _stop(self, names: list[str]) -> None:
         before = {name: replace(self._ports[name].status.discarded) for name in names}

@@ -2,7 +2,8 @@
 
 It is started for the first port that is to be a character device, and only where /dev/cuse can be opened. When it dies,
 its devices are gone, and their applications get errors; each port then asks for another device, and the process is
-started again, after a delay that grows while it dies again and again.
+started again, after a delay that grows while it dies again and again. A process that stands still would keep its
+applications in calls that nothing ends, so it is asked every few seconds, and killed if it does not answer.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from serial_relay.plumbing.backoff import Backoff
 from serial_relay.plumbing.threads import in_thread
 from serial_relay.virtual_port.tty_port import TtyError
 from tty_server.device_errors import CUSE, explain
-from tty_server.messages import MINOR
+from tty_server.messages import MINOR, QUESTION
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,13 @@ _STABLE_AFTER = 10.0
 
 _ENDS_WITHIN = 3.0
 """Seconds that the process may take to end once nobody needs it."""
+
+_ASKED_EVERY = 5.0
+"""Seconds between two questions to the process."""
+
+_MOST_UNANSWERED = 4
+"""Times in a row that a question may be without an answer. They are counted and not the time, so that it does no harm when
+the whole container, or the machine, stands still for a while."""
 
 _LONGEST_LINE = 400
 _MOST_LINES = 100
@@ -51,6 +59,8 @@ class DeviceServer:
         self._process: asyncio.subprocess.Process | None = None
         self._control: socket.socket | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._killed_for: str | None = None
+        """Why the last process was killed, if it was."""
         self._starting = asyncio.Lock()
         self._backoff = Backoff(_FIRST_DELAY, _LONGEST_DELAY)
         self._not_before = 0.0
@@ -58,7 +68,11 @@ class DeviceServer:
 
     async def why_not(self) -> str | None:
         """Return why there can be no character device here, and what to do about that; None if there can be one."""
-        return await in_thread(_why_not, self._cuse)
+        return await in_thread(why_not, self._cuse)
+
+    def why_ended(self) -> str | None:
+        """Return why the process was killed that ended last; None if it ended by itself."""
+        return self._killed_for
 
     async def connect(self, minor: int) -> socket.socket:
         """Ask for a device with this minor number, or another one if that is taken; return the socket for its `TtyPort`.
@@ -74,6 +88,8 @@ class DeviceServer:
                 socket.send_fds(control, [MINOR.pack(minor)], [theirs.fileno()])
             except OSError as error:
                 ours.close()
+                if self._watching is not None:  # it is ending: the next attempt is to find another one
+                    await asyncio.wait([self._watching], timeout=_ENDS_WITHIN)
                 raise TtyError(f"the server of devices takes no new port: {error.strerror}") from error
         return ours
 
@@ -117,15 +133,17 @@ class DeviceServer:
         finally:
             theirs.close()
             os.close(prints)
-        self._process, self._control = process, ours
-        self._watching = loop.create_task(self._watch(process, printed), name="server of devices")
+        self._process, self._control, self._killed_for = process, ours, None
+        self._watching = loop.create_task(self._watch(process, ours, printed), name="server of devices")
         return ours
 
-    async def _watch(self, process: asyncio.subprocess.Process, printed: int) -> None:
+    async def _watch(self, process: asyncio.subprocess.Process, control: socket.socket, printed: int) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
         output = _Printed(loop, printed)
+        asking = loop.create_task(self._ask(process, control))
         status = await process.wait()
+        asking.cancel()
         output.close()
         if process is not self._process:
             return  # it was to end
@@ -135,6 +153,30 @@ class DeviceServer:
         if loop.time() - started >= _STABLE_AFTER:
             self._backoff.reset()
         self._not_before = loop.time() + self._backoff.next_delay()
+
+    async def _ask(self, process: asyncio.subprocess.Process, control: socket.socket) -> None:
+        """Kill the process once it does not answer."""
+        unanswered = 0
+        try:
+            control.send(QUESTION)
+            while unanswered < _MOST_UNANSWERED:
+                await asyncio.sleep(_ASKED_EVERY)
+                try:
+                    control.recv(len(QUESTION))
+                except BlockingIOError:
+                    unanswered += 1
+                else:
+                    unanswered = 0
+                    control.send(QUESTION)
+        except OSError:
+            return  # it has ended, or is to end
+        reason = (
+            f"the server of devices has not answered for {unanswered * _ASKED_EVERY:.0f} s and was killed"
+        )
+        log.warning("%s", reason)
+        self._killed_for = reason
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
 
     def _leave(self) -> None:
         if self._control is not None:
@@ -175,7 +217,8 @@ class _Printed:
         self._left -= len(lines[: self._left])
 
 
-def _why_not(cuse: str) -> str | None:
+def why_not(cuse: str) -> str | None:
+    """See `DeviceServer.why_not`."""
     try:
         os.close(os.open(cuse, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:

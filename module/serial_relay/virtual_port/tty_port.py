@@ -13,6 +13,7 @@ import select
 import socket
 import struct
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal, cast
@@ -61,10 +62,15 @@ class TtyPort:
         connection: socket.socket,
         owner: tuple[int, int, int],
         events: VirtualPortEvents,
+        why_ended: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """Take over the socket, whose other end the server has; `owner` is user, group and mode."""
+        """Take over the socket, whose other end the server has; `owner` is user, group and mode.
+
+        `why_ended` is asked for the reason when the server has ended.
+        """
         self._loop = loop
         self._events = events
+        self._why_ended = why_ended
         self._node_owner = NodeOwner(*owner)
         self.ready: asyncio.Future[None] = loop.create_future()
         """Done when the device is there; with a `TtyError` if there will be none."""
@@ -177,7 +183,7 @@ class TtyPort:
         try:
             messages = self._link.messages()
             if messages is None:
-                self._lose("the server of devices has ended")
+                self._lose(self._why_ended() or "the server of devices has ended")
                 return
             for kind, rest in messages:
                 self._take(kind, rest)

@@ -28,9 +28,15 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[-1]))
     print("the stand-in begins", flush=True)
     while True:
-        data, descriptors, _, _ = socket.recv_fds(control, MINOR.size, 1)
+        try:
+            data, descriptors, _, _ = socket.recv_fds(control, MINOR.size, 1)
+        except ConnectionResetError:  # the relay has gone with an answer that it did not read
+            return
         if not data:
             return
+        if not descriptors:
+            control.send(data)  # the question whether this goes on
+            continue
         connection = socket.socket(fileno=descriptors[0])
         threading.Thread(target=serve, args=[connection, *MINOR.unpack(data)], daemon=True).start()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from serial_relay.virtual_port import device_server
 from serial_relay.virtual_port.device_server import DeviceServer
 from serial_relay.virtual_port.tty_port import TtyError
 from tests.module.conditions import until
@@ -68,6 +69,55 @@ async def test_a_process_that_dies_is_started_again_for_the_next_port(
     with await devices.connect(3) as connection:
         assert await minor_of(connection) == 3
     assert [server.pid for server in servers()] != [dead.pid]
+
+
+async def test_a_process_that_stands_still_is_killed_and_that_is_told(
+    devices: DeviceServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_server, "_ASKED_EVERY", 0.5)
+    with await devices.connect(NO_MINOR) as connection:
+        await minor_of(connection)
+        [stopped] = servers()
+        stopped.suspend()
+        assert await asyncio.get_running_loop().sock_recv(connection, 4096) == b""
+    assert devices.why_ended() == "the server of devices has not answered for 2 s and was killed"
+    await until(lambda: "the server of devices ended with status -9" in caplog.text)
+    with await devices.connect(3) as connection:
+        assert await minor_of(connection) == 3
+        assert devices.why_ended() is None
+
+
+async def test_a_process_that_answers_again_in_time_is_not_killed(
+    devices: DeviceServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_server, "_ASKED_EVERY", 0.05)
+    monkeypatch.setattr(device_server, "_MOST_UNANSWERED", 400)
+    with await devices.connect(NO_MINOR) as connection:
+        await minor_of(connection)
+        [process] = servers()
+        for _ in range(3):
+            process.suspend()
+            await asyncio.sleep(0.3)  # some questions stay without an answer
+            process.resume()
+            with await devices.connect(NO_MINOR) as another:
+                await minor_of(another)
+        assert [server.pid for server in servers()] == [process.pid]
+
+
+async def test_a_port_that_is_asked_for_right_after_a_death_finds_the_next_process(
+    devices: DeviceServer,
+) -> None:
+    with await devices.connect(NO_MINOR) as connection:
+        await minor_of(connection)
+        [dead] = servers()
+        dead.kill()
+        assert await asyncio.get_running_loop().sock_recv(connection, 4096) == b""
+        try:
+            another = await devices.connect(NO_MINOR)
+        except TtyError:
+            another = await devices.connect(NO_MINOR)
+        with another:
+            await minor_of(another)
 
 
 async def test_what_the_process_prints_is_logged(
