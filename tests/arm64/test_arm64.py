@@ -49,10 +49,6 @@ WITHOUT_PSUTIL = "tests/module/virtual_port/test_device_server.py"
 """It looks at processes by psutil, which is not pure Python."""
 
 NOT_EMULATED = (
-    # By QEMU 7.2 these two wait for ever for the end of a connection that is reset while it is not read. What QEMU does
-    # differently there is not known; on real kernels they pass.
-    "tests/module/port/test_slow_sides.py::test_an_application_that_does_not_read_slows_the_host_across_a_reconnect",
-    "tests/module/port/test_slow_sides.py::test_a_port_that_a_defect_ended_while_it_held_the_device_back_reads_it_again",
     # QEMU has no TCSETS2, with which pyserial sets a speed that has no name.
     "tests/module/virtual_port/test_termios_follower.py::test_any_baud_rate",
     # A container without capabilities makes no mount namespace.

@@ -110,8 +110,10 @@ class _Info:
 
 def _info(connection: socket.socket) -> _Info | None:
     try:
-        info = _TCP_INFO.unpack(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size))
+        data = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
     except OSError:
         return None
+    # QEMU's user-mode emulation returns 4 bytes of any TCP option (7.2, linux-user/syscall.c, do_getsockopt).
+    info = _TCP_INFO.unpack(data.ljust(_TCP_INFO.size, b"\0"))
     state, _, retransmits, probes = info[:4]
     return _Info(state, max(retransmits, probes), info[-1])
