@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import select
 import subprocess
 import termios
 from collections.abc import Callable
@@ -12,7 +15,7 @@ import serial
 from pymodbus.client import ModbusSerialClient
 
 from tests.system.conftest import StartHost, StartRelay
-from tests.system.processes import ROOT, free_port
+from tests.system.processes import PATIENCE, ROOT, free_port
 from tests.system.stack import Relay
 
 PORT = "ttyVirtS0"
@@ -130,3 +133,58 @@ def test_the_settings_of_one_port_are_not_those_of_another(
     assert stty(paths[0], "57600").returncode == 0
     relay.wait_for_close("a")
     assert "speed 57600 baud" not in stty(paths[1], "-a").stdout
+
+
+EVERY_BYTE = bytes(range(256)) * 4
+
+
+def through_socat(path: str, options: str) -> bytes:
+    """Return what comes back through socat of every byte there is."""
+    with subprocess.Popen(
+        ["socat", "-", f"FILE:{path}{options}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as socat:
+        assert socat.stdin is not None
+        assert socat.stdout is not None
+        socat.stdin.write(EVERY_BYTE)
+        socat.stdin.flush()
+        back = b""
+        while len(back) < len(EVERY_BYTE) and select.select([socat.stdout], [], [], PATIENCE)[0]:
+            back += os.read(socat.stdout.fileno(), 65536)
+        socat.kill()
+    return back
+
+
+def test_socat_passes_every_byte_and_sets_the_baud_rate_after_rawer(
+    relayed: Callable[[str], Relay],
+) -> None:
+    row = documented("socat")
+    assert ",rawer,b19200`" in row
+    relay = relayed("echo")
+    path = relay.link(PORT)
+    before = stty(path, "-a").stdout.partition(";")[0]
+    relay.wait_for_close(PORT)
+    for options, speed in (
+        ("", before),
+        (",b57600,rawer", before),
+        (",raw,b57600", "speed 57600 baud"),
+        (",rawer,b19200,cstopb=1,parenb", "speed 19200 baud"),
+    ):
+        assert through_socat(path, options) == EVERY_BYTE, options
+        relay.wait_for_close(PORT)
+        assert stty(path, "-a").stdout.startswith(speed), options
+        relay.wait_for_close(PORT)
+
+
+def test_libserialport_does_not_know_a_port_that_is_no_device_of_the_kernel() -> None:
+    """What it says of a pty anywhere, so there is no need of a relay; a real port of this machine it may know."""
+    assert "cannot open" in documented("libserialport")
+    library = ctypes.CDLL("libserialport.so.0")
+    master, slave = os.openpty()
+    try:
+        found = ctypes.c_void_p()
+        for name in (os.ttyname(slave), "/dev/ttyVirtS0"):
+            assert library.sp_get_port_by_name(name.encode(), ctypes.byref(found)) < 0
+            assert found.value is None
+    finally:
+        os.close(master)
+        os.close(slave)
