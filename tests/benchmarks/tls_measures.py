@@ -26,40 +26,42 @@ TOGETHER = 64
 
 def tls_section(bench: Bench, effort: Effort) -> Section:
     """Two ports of one module and one host, one of them secured; then many secured ports after an outage."""
-    host, relay = _chain(bench, "pair", [bench.load("device").announced for _ in range(2)], [True, False])
+    host, relay, _ = _chain(bench, "pair", [bench.load("device").announced for _ in range(2)], [True, False])
     loads = {
         "ours": bench.application(relay.link("port0")),
         PLAIN: bench.application(relay.link("port1")),
     }
-    single = in_turns(loads, effort.rounds, "requests", effort.requests)
+    turns = in_turns(loads, effort.rounds, "requests", effort.requests)
     rows = latency_rows(
-        "module and host, request and response by TLS", single["ours"], PLAIN, single[PLAIN], (1.6, None)
+        "module and host, request and response by TLS", turns["ours"], PLAIN, turns[PLAIN], (1.6, None)
     )
     rows += throughput_rows(loads, PLAIN, effort)
     rows.append(Row("memory of the module with TLS", "MB", resident_megabytes(relay.program.pid)))
     rows.append(Row("memory of the host with TLS", "MB", resident_megabytes(host.program.pid)))
 
-    host, relay = _chain(bench, "single", [bench.load("device").announced], [True])
-    single_times = [_outage(host, relay, 1, effort.outage / 2)[0] for _ in range(RECONNECTS * effort.outages)]
+    single = _chain(bench, "single", [bench.load("device").announced], [True])
+    single_times = [_outage(*single, effort.outage / 2)[0] for _ in range(RECONNECTS * effort.outages)]
     rows.append(Row("connected again by TLS, median", "s", statistics.median(single_times), at_most=0.5))
     count = min(TOGETHER, effort.ports)
-    host, relay = _chain(bench, "many", bench.load("devices", str(count)).announced.split(), [True] * count)
-    last = [max(_outage(host, relay, count, effort.outage)) for _ in range(effort.outages)]
+    many = _chain(bench, "many", bench.load("devices", str(count)).announced.split(), [True] * count)
+    last = [max(_outage(*many, effort.outage)) for _ in range(effort.outages)]
     what = f"all {count} ports connected by TLS after an outage of {effort.outage:g} s"
     rows.append(Row(what, "s", statistics.median(last), at_most=3))
     return Section(rows)
 
 
-def _outage(host: Host, relay: Relay, count: int, seconds: float) -> list[float]:
-    """Let the host be away; return for each of so many secured ports when it is connected after the host listens."""
+def _outage(host: Host, relay: Relay, ports: Sequence[int], seconds: float) -> list[float]:
+    """Let the host be away; return for each of its secured ports when it is connected after the host listens."""
     host.stop()
     wait_for(lambda: _connected(relay) == 0, "all ports to be cut")
     time.sleep(seconds)
-    return _come_back(host, relay, count)
+    return _come_back(host, relay, ports)
 
 
-def _chain(bench: Bench, name: str, devices: Sequence[str], secured: list[bool]) -> tuple[Host, Relay]:
-    """Start a host and a module that trust each other, with a port for each device."""
+def _chain(
+    bench: Bench, name: str, devices: Sequence[str], secured: list[bool]
+) -> tuple[Host, Relay, Sequence[int]]:
+    """Start a host and a module that trust each other, with a port for each device; return also the TCP ports."""
     ports = free_ports(len(devices))
     folder = bench.directory / f"{name}-configuration"
     folder.mkdir()
@@ -80,7 +82,7 @@ def _chain(bench: Bench, name: str, devices: Sequence[str], secured: list[bool])
             for n, (port, tls) in enumerate(zip(ports, secured, strict=True))
         },
     )
-    return host, relay
+    return host, relay, ports
 
 
 def _connected(relay: Relay) -> int:
@@ -89,14 +91,14 @@ def _connected(relay: Relay) -> int:
     )
 
 
-def _come_back(host: Host, relay: Relay, count: int) -> list[float]:
+def _come_back(host: Host, relay: Relay, ports: Sequence[int]) -> list[float]:
     """Start the host; return for each port the seconds from the moment at which it listens to the connection."""
     host.start()
-    host.program.wait_for_log("listening on")
+    host.wait_until_listening(ports[0])  # its log may still say that of the time before
     began = time.monotonic()
     times: list[float] = []
-    while len(times) < count:
-        assert time.monotonic() < began + PATIENCE, f"only {len(times)} of {count} ports came back"
+    while len(times) < len(ports):
+        assert time.monotonic() < began + PATIENCE, f"only {len(times)} of {len(ports)} ports came back"
         times += [time.monotonic() - began] * (_connected(relay) - len(times))
         time.sleep(0.005)
     return times

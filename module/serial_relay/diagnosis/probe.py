@@ -83,6 +83,8 @@ async def _try(
     loop = asyncio.get_running_loop()
     taken: dict[str, float] = {}
     end = FarEnd(config.host, milliseconds=taken)
+    if config.tls is not None:  # loaded before the host begins to count the seconds of the handshake
+        from serial_relay.remote.secure import secure  # noqa: PLC0415
     started = loop.time()
     try:
         connection, address = await connect_to_one(loop, addresses)
@@ -92,8 +94,6 @@ async def _try(
             closing.callback(connection.close)
             secured = None
             if config.tls is not None:
-                from serial_relay.remote.secure import secure  # noqa: PLC0415
-
                 identity = await _identity(config.tls, identities)
                 secured = await secure(loop, connection, address, config, config.tls, identity)
                 taken["TLS"] = (loop.time() - started) * 1000

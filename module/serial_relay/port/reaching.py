@@ -48,14 +48,15 @@ async def reach(
         connection, address = await connect(loop, config.host, config.tcp_port)
         connected()
         return Reached(connection, address, None)
+    # Without TLS it takes no memory. With TLS it is loaded before the host begins to count the seconds of the handshake.
+    from serial_relay.remote.secure import secure  # noqa: PLC0415
+
     try:
         identity = await identities.get(config.tls.identity)
     except IdentityError as error:
         raise RemoteError(ErrorCode.TLS, str(error)) from error
     connection, address = await connect(loop, config.host, config.tcp_port)
     connected()
-    from serial_relay.remote.secure import secure  # noqa: PLC0415  # without TLS it takes no memory
-
     try:
         secured = await secure(loop, connection, address, config, config.tls, identity)
     except BaseException:

@@ -50,8 +50,9 @@ async def secure(
     """Do the handshake over a connection, which the caller closes if this fails.
 
     A host that refuses the certificate of this module says so when the handshake is over for this end (RFC 8446, section
-    2: the client's certificate is in its last flight). A host that accepts it says nothing. So the end waits a moment,
-    as long as the handshake took, before the connection counts as good.
+    2: the client's certificate is in its last flight). One that accepts it sends a session ticket then, if it is ours or
+    another with OpenSSL, and may say nothing otherwise. So the end waits for either, a moment at most, as long as the
+    handshake took, before the connection counts as good. The ticket itself is never used.
 
     Raises:
         RemoteError: there is no secured connection.
