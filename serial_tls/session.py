@@ -15,12 +15,8 @@ from typing import NoReturn
 
 from OpenSSL import SSL
 
+from serial_tls.byte_calls import ByteCalls
 from serial_tls.errors import Reason, TlsError, from_openssl
-
-_CHUNK = 32768
-
-_OF_A_RECORD = 256
-"""Upper bound of the bytes of a record that are not data (RFC 8446, section 5.2)."""
 
 _HANDSHAKE = 0x16
 _ALERT = 0x15
@@ -48,12 +44,8 @@ class Session:
                 self._connection.set_tlsext_host_name(server_name.encode("ascii"))
         else:
             self._connection.set_accept_state()
+        self._calls = ByteCalls(self._connection)
         self._began = False
-        self._records = 0
-        """Whole records that were received and not read; too many where some held no data, never too few."""
-        self._header = b""
-        self._missing = 0
-        """The beginning of the next record's header, or else the bytes that the record under way lacks."""
         self.ended = False
         """Whether the peer has announced that it sends no more."""
         self.peer_fingerprint: str | None = None
@@ -78,33 +70,12 @@ class Session:
             kinds = (_HANDSHAKE, _ALERT) if self.speaks_first else (_HANDSHAKE,)
             if data[0] not in kinds:
                 raise TlsError(Reason.NOT_TLS, bytes(data[:100]).decode("ascii", "backslashreplace"))
-        self._count_records(data)
-        self._connection.bio_write(data)
+        self._calls.receive(data)
 
     @property
     def more(self) -> bool:
         """Whether another `read` may return something; a `read` that finds nothing is the most costly one."""
-        return self._records > 0
-
-    def _count_records(self, data: bytes | memoryview) -> None:
-        """Follow the headers of records: content type, version, and the length in two bytes (RFC 8446, section 5.1)."""
-        position, size = 0, len(data)
-        if not self._missing and not self._header and size == 5 + int.from_bytes(data[3:5], "big"):
-            self._records += 1  # one whole record, as nearly always
-            return
-        while position < size:
-            if not self._missing:
-                part = bytes(data[position : position + 5 - len(self._header)])
-                self._header += part
-                position += len(part)
-                if len(self._header) < 5:
-                    return
-                self._missing, self._header = int.from_bytes(self._header[3:5], "big"), b""
-            taken = min(self._missing, size - position)
-            self._missing -= taken
-            position += taken
-            if not self._missing:
-                self._records += 1
+        return self._calls.unread
 
     def refuse(self, reason: Reason) -> NoReturn:
         """Raise a `TlsError` with what is known about the peer."""
@@ -131,18 +102,14 @@ class Session:
             TlsError: the connection is broken, or the peer refuses. What was read before is good.
         """
         try:
-            data = self._connection.recv(size)
+            return self._calls.read(size)
         except SSL.WantReadError:
-            self._records = 0
             return b""
         except SSL.ZeroReturnError:
             self.ended = True
             return b""
         except SSL.Error as error:
             raise self._explain(error) from None
-        if len(data) < size or not self._connection.pending():
-            self._records -= 1
-        return data
 
     def peek(self, size: int) -> bytes:
         """Return what `read` would return, and leave it to be read.
@@ -164,27 +131,16 @@ class Session:
             TlsError: the connection is broken.
         """
         try:
-            sent = self._connection.send(data)
+            sent = self._calls.write(data)
             while sent < len(data):  # a record holds 16 KB
-                sent += self._connection.send(data[sent:])
+                sent += self._calls.write(data[sent:])
         except SSL.Error as error:
             raise self._explain(error) from None
-        return self.output(len(data) + _OF_A_RECORD)
+        return self._calls.output()
 
-    def output(self, expected: int = _CHUNK) -> bytes:
-        """Return what is to be sent now, often nothing.
-
-        It is fastest if it is less than what is `expected`, in bytes.
-        """
-        parts: list[bytes] = []
-        while True:
-            try:
-                part = self._connection.bio_read(expected)
-            except SSL.Error:  # WantReadError: it is empty
-                return b"".join(parts)
-            if len(part) < expected:
-                return b"".join([*parts, part]) if parts else part
-            parts.append(part)
+    def output(self) -> bytes:
+        """Return what is to be sent now, often nothing."""
+        return self._calls.output()
 
     def close(self) -> bytes:
         """Return what to send so that the peer learns that nothing more comes; never raises."""

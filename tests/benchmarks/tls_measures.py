@@ -31,9 +31,14 @@ def tls_section(bench: Bench, effort: Effort) -> Section:
         "ours": bench.application(relay.link("port0")),
         PLAIN: bench.application(relay.link("port1")),
     }
-    turns = in_turns(loads, effort.rounds, "requests", effort.requests)
+    with bench.on_one_core():
+        turns = in_turns(loads, effort.rounds, "requests", effort.requests)
     rows = latency_rows(
-        "module and host, request and response by TLS", turns["ours"], PLAIN, turns[PLAIN], (1.6, None)
+        "module and host on one core, request and response by TLS",
+        turns["ours"],
+        PLAIN,
+        turns[PLAIN],
+        (1.6, None),
     )
     rows += throughput_rows(loads, PLAIN, effort)
     rows.append(Row("memory of the module with TLS", "MB", resident_megabytes(relay.program.pid)))
