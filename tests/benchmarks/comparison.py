@@ -42,7 +42,20 @@ def median_ratio(ours: Rounds, theirs: Rounds, percentile: Callable[[Sequence[in
 
     What disturbs the machine for longer than a round disturbs both and cancels out.
     """
-    return statistics.median(percentile(a) / percentile(b) for a, b in zip(ours, theirs, strict=True))
+    return statistics.median(_ratios(ours, theirs, percentile))
+
+
+def spread(ours: Rounds, theirs: Rounds, percentile: Callable[[Sequence[int]], float]) -> tuple[float, float]:
+    """The lower and the upper quartile of those ratios: half of the rounds lie between them."""
+    ratios = _ratios(ours, theirs, percentile)
+    if len(ratios) == 1:
+        return ratios[0], ratios[0]
+    lower, _, upper = statistics.quantiles(ratios, n=4, method="inclusive")
+    return lower, upper
+
+
+def _ratios(ours: Rounds, theirs: Rounds, percentile: Callable[[Sequence[int]], float]) -> list[float]:
+    return [percentile(a) / percentile(b) for a, b in zip(ours, theirs, strict=True)]
 
 
 def megabytes_per_second(rounds: Rounds, count: int) -> float:

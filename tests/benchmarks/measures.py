@@ -17,6 +17,7 @@ from tests.benchmarks.comparison import (
     p50,
     p99,
     pooled,
+    spread,
 )
 from tests.benchmarks.contenders import Bench, Load
 from tests.benchmarks.rows import Row, Section
@@ -70,6 +71,7 @@ def latency_rows(
             median_ratio(ours, theirs, percentile),
             at_most=limit,
             of_ratio=True,
+            spread=spread(ours, theirs, percentile),
         )
         for name, percentile, limit in (("p50", p50, limits[0]), ("p99", p99, limits[1]))
     ]

@@ -14,6 +14,8 @@ from rich.table import Table
 
 from tests.benchmarks.rows import HEADINGS, Row
 
+_INCHES_A_LINE = 0.16
+
 Distributions = Mapping[str, Sequence[float]]
 """Microseconds of single requests, by the name of the way they took."""
 
@@ -50,8 +52,9 @@ def markdown(sections: Mapping[str, Sequence[Row]], *, quick: bool) -> str:
     lines = ["# Benchmarks", "", f"{machine()}{', quick run' if quick else ''}.", ""]
     lines += [
         "All peers run on the same machine at the same time and are measured in turns; ratios are medians over the",
-        "rounds. Two ways of our own that differ by little are compared on one core, since where the kernel places the",
-        "processes of each would differ more. `make bench` writes this page anew.",
+        "rounds, and half of the rounds lie between the two numbers in brackets. Two ways of our own that differ by",
+        "little are compared on one core, since where the kernel places the processes of each would differ more.",
+        "`make bench` writes this page anew.",
         "",
         "![The result as a picture](benchmarks.svg)",
         "",
@@ -73,8 +76,9 @@ def picture(path: Path, distributions: Distributions, sections: Mapping[str, Seq
     mpl.rcParams.update({"svg.hashsalt": "benchmarks", "svg.fonttype": "none", "font.size": 9})
     from matplotlib import pyplot as plt
 
+    lines = sum(1 + len(rows) for rows in sections.values())
     figure, (left, right) = plt.subplots(
-        ncols=2, figsize=(13, 6), width_ratios=(1.15, 1), layout="constrained"
+        ncols=2, figsize=(13, max(6.0, _INCHES_A_LINE * lines)), width_ratios=(1.15, 1), layout="constrained"
     )
     for name, times in distributions.items():
         ordered = sorted(times)
@@ -96,7 +100,7 @@ def picture(path: Path, distributions: Distributions, sections: Mapping[str, Seq
     left.set_xticks([25, 50, 100, 200, 400, 800], ["25", "50", "100", "200", "400", "800"])
     left.minorticks_off()
     left.grid(visible=True, alpha=0.3)
-    left.legend(loc="upper left", fontsize=8)
+    left.legend(loc="lower right", fontsize=8)
 
     labels: list[str] = []
     for title, rows in sections.items():
@@ -108,15 +112,18 @@ def picture(path: Path, distributions: Distributions, sections: Mapping[str, Seq
             assert limit is not None
             share = row.judged / limit if row.at_most is not None else limit / row.judged
             right.barh(len(labels), share, color="#2a9d8f" if row.reached else "#c1121f")
+            if row.spread is not None:
+                ends = sorted(end / limit if row.at_most is not None else limit / end for end in row.spread)
+                right.plot(ends, [len(labels)] * 2, color="black", linewidth=1, marker="|", markersize=5)
             labels.append(f"{row.measure}  {row.target}")
     right.set_yticks(range(len(labels)), labels, fontsize=8)
-    right.invert_yaxis()
+    right.set_ylim(len(labels) - 0.4, -0.6)
     right.axvline(1, color="black", linewidth=1)
     right.set(
         xscale="log",
         xlim=(0.01, 2),
         xlabel="share of the target's limit used (left of the line: reached)",
-        title="Targets",
+        title="Targets; the thin line is the middle half of the rounds",
     )
     right.grid(visible=True, axis="x", alpha=0.3)
 

@@ -25,6 +25,8 @@ class Row:
     at_most: float | None = None
     at_least: float | None = None
     of_ratio: bool = False
+    spread: tuple[float, float] | None = None
+    """Between these two lie the ratios of half of the rounds."""
 
     @property
     def judged(self) -> float | None:
@@ -57,6 +59,8 @@ class Row:
             peer = f"{number(self.theirs)} {self.unit}" if self.theirs is not None else "never"
             peer = f"{peer} ({self.peer})"
         ratio = "" if self.ratio is None else f"{number(self.ratio)} x"
+        if self.spread is not None:
+            ratio += f" ({number(self.spread[0])} to {number(self.spread[1])})"
         verdict = {True: "reached", False: "MISSED", None: ""}[self.reached]
         return (self.measure, f"{number(self.ours)} {self.unit}", peer, ratio, self.target, verdict)
 

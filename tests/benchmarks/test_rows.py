@@ -29,6 +29,11 @@ def test_target_of_a_ratio() -> None:
     assert row.cells() == ("p50", "50 µs", "48 µs (socat)", "1.04 x", "<= 1.05 x", "reached")
 
 
+def test_a_ratio_is_shown_with_its_spread() -> None:
+    row = Row("p50", "µs", 50, "socat", 48, 1.04, spread=(0.981, 1.1))
+    assert row.cells()[3] == "1.04 x (0.981 to 1.1)"
+
+
 def test_target_of_our_own_number() -> None:
     row = Row("throughput", "MB/s", 4.9, "socat", 200, 0.0245, at_least=5)
     assert row.reached is False

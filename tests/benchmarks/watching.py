@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from contextlib import ExitStack
 
-from tests.benchmarks.comparison import median_ratio, p50, pooled
+from tests.benchmarks.comparison import median_ratio, p50, pooled, spread
 from tests.benchmarks.contenders import Bench
 from tests.benchmarks.measures import Effort
 from tests.benchmarks.rows import Row, Section
@@ -53,6 +53,7 @@ def watching_section(bench: Bench, effort: Effort) -> Section:
             median_ratio(results[name], nobody, p50),
             at_most=limit,
             of_ratio=True,
+            spread=spread(results[name], nobody, p50),
         )
         for name, limit in _LIMITS.items()
     ]
