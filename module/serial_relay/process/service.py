@@ -28,7 +28,7 @@ from serial_relay.twin.keys import DEFAULT_REPORT_INTERVAL
 from serial_relay.twin.last_good import LastGood
 from serial_relay.twin.methods import Methods
 from serial_relay.twin.plug_and_play import acknowledge
-from serial_relay.twin.reported import ModuleFacts, render
+from serial_relay.twin.reported import ModuleFacts, fit_answer, render
 from serial_relay.twin.reporter import Reporter
 from serial_relay.twin.twin import ConfigSource, Document, Twin, TwinUnavailableError
 from serial_relay.virtual_port.device_server import DeviceServer

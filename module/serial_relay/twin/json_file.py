@@ -70,7 +70,9 @@ def replace_object(path: Path, document: Mapping[str, Any], *, durable: bool) ->
     """
     replacement = path.with_name(f".{path.name}.new")
     try:
-        with replacement.open("w", encoding="utf-8") as file:
+        replacement.unlink(missing_ok=True)
+        # It is made anew, since a link that somebody else has put there would lead to a file that is not ours to write.
+        with replacement.open("x", encoding="utf-8") as file:
             json.dump(document, file, indent=2, ensure_ascii=False)
             file.write("\n")
             if durable:

@@ -7,6 +7,9 @@ import json
 MAX_SECTION_BYTES = 32_000
 """Limit in bytes of JSON; edgeHub refuses more than 32 KB."""
 
+MAX_ANSWER_BYTES = 128_000
+"""Limit in bytes of a direct method's answer, as the SDK writes it; IoT Hub refuses more than 128 KB."""
+
 MAX_NAME_BYTES = 64
 """Limit in bytes of a port's name in UTF-8."""
 

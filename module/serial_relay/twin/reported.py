@@ -18,7 +18,7 @@ from serial_relay.status import (
     PortStatus,
     State,
 )
-from serial_relay.twin.limits import MAX_SECTION_BYTES
+from serial_relay.twin.limits import MAX_ANSWER_BYTES, MAX_SECTION_BYTES
 from serial_relay.twin.twin import ConfigSource, Document
 
 _MAX_TEXT = 256
@@ -162,6 +162,15 @@ def fit(section: Document, limit: int = MAX_SECTION_BYTES) -> tuple[dict[str, An
     while json_size(fitted) > limit and ports:
         omitted.append(f"serialPorts.{ports.popitem()[0]}")
     return fitted, tuple(omitted)
+
+
+def fit_answer(section: Document) -> dict[str, Any]:
+    """Reduce a section until it can be the answer of a direct method, which the SDK writes with blanks and escapes."""
+    fitted, limit = dict(section), MAX_ANSWER_BYTES
+    while len(json.dumps(fitted)) > MAX_ANSWER_BYTES:
+        limit = limit * 9 // 10
+        fitted, _omitted = fit(section, limit)
+    return fitted
 
 
 def _without_object(values: Document, key: str) -> dict[str, Any]:

@@ -16,6 +16,17 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_link_in_the_place_of_the_new_file_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / ".status.json.new").symlink_to(victim)
+    path = tmp_path / "status.json"
+    replace_object(path, {"a": 1}, durable=True)
+    assert victim.read_text() == "precious"
+    assert read_object(path) == {"a": 1}
+    assert not path.is_symlink()
+
+
 def test_people_can_read_it(tmp_path: Path) -> None:
     path = tmp_path / "status.json"
     replace_object(path, {"state": "Süd"}, durable=False)

@@ -17,11 +17,12 @@ from serial_relay.status import (
     PortStatus,
     State,
 )
-from serial_relay.twin.limits import MAX_PORTS, MAX_SECTION_BYTES
+from serial_relay.twin.limits import MAX_ANSWER_BYTES, MAX_PORTS, MAX_SECTION_BYTES
 from serial_relay.twin.reported import (
     ModuleFacts,
     apply_merge_patch,
     fit,
+    fit_answer,
     json_size,
     merge_patch,
     render,
@@ -232,3 +233,19 @@ def test_a_patch_makes_the_wanted_of_the_held(held: dict[str, Any], wanted: dict
 
 def test_a_patch_into_something_that_is_no_object_replaces_it() -> None:
     assert apply_merge_patch({"a": 5}, {"a": {"b": 1, "c": None}}) == {"a": {"b": 1}}
+
+
+@pytest.mark.parametrize("name", ["ttyVirtS", "Wäge-Zelle-№-", "秤" * 20])
+def test_the_status_of_as_many_ports_as_there_can_be_fits_into_the_answer_of_a_method(name: str) -> None:
+    statuses = {f"{name}{number}": retrying(f"{name}{number}") for number in range(MAX_PORTS)}
+    for status in statuses.values():
+        status.last_error = PortError(ErrorCode.CONNECTION_REFUSED, "ü" * 150, MOMENT)
+        status.modem = ModemState(cts=True, dsr=True, ri=False, cd=True)
+    section = render(FACTS, statuses)
+    assert len(json.dumps(section)) > MAX_ANSWER_BYTES
+    answer = fit_answer(section)
+    assert len(json.dumps(answer)) <= MAX_ANSWER_BYTES
+    assert answer["serialPorts"].keys() == statuses.keys()
+    assert all(port["state"] == "retrying" for port in answer["serialPorts"].values())
+    few = render(FACTS, {"a": retrying("a")})
+    assert fit_answer(few) == few
