@@ -134,8 +134,14 @@ async def _serve(settings: Settings, desired: Path | None, reported: Path | None
         cleanup.callback(control.close)
         await control.start()
         running = loop.create_task(service.run())
+
+        def stop() -> None:
+            """End the service once: a further signal would interrupt the end, and leave ports without what they need."""
+            if not running.cancelling():
+                running.cancel()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, running.cancel)
+            loop.add_signal_handler(number, stop)
         await asyncio.wait({running})
         if not running.cancelled():
             running.result()

@@ -171,6 +171,10 @@ class Supervisor:
             try:
                 await relay.run()
             except Exception:  # a defect in one port must not touch the others
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    log.exception("port %s: unexpected error while the port was stopped", name)
+                    return
                 log.exception("port %s: unexpected error, starting the port again", name)
                 await asyncio.sleep(_RESTART_AFTER_DEFECT)
 

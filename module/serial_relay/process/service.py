@@ -63,7 +63,7 @@ class Service:
         self._links = links
         self._methods = Methods(
             self._supervisor,
-            self._section,
+            lambda: fit_answer(self._section()),
             settings.allowed_methods,
             diagnose=self._diagnose,
             identity=self._identities,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from serial_relay.config import PortConfig
 from serial_relay.plumbing.inotify import Inotify
+from serial_relay.port.placed_port import PlacedPort
 from serial_relay.port.supervisor import Supervisor
 from serial_relay.status import ConfigFault, State
 from serial_relay.virtual_port.links import LinkDirectory
@@ -78,3 +80,22 @@ async def test_what_goes_is_told(supervisor: Supervisor, changes: list[str]) -> 
     await supervisor.reconcile({}, {})
     assert changes == ["a"]
     assert supervisor.statuses() == {}
+
+
+async def test_a_port_whose_end_fails_ends_nevertheless(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await supervisor.reconcile({"a": port("a"), "b": port("b")}, {})
+    await until(lambda: all(status.state is State.RETRYING for status in supervisor.statuses().values()))
+
+    def fail(placed: PlacedPort) -> None:
+        close(placed)
+        raise ValueError("a defect")
+
+    close = PlacedPort.close
+    monkeypatch.setattr(PlacedPort, "close", fail)
+    async with asyncio.timeout(20):
+        await supervisor.reconcile({"b": port("b")}, {})
+    monkeypatch.undo()
+    assert supervisor.statuses().keys() == {"b"}
+    assert "port a: unexpected error while the port was stopped" in caplog.text

@@ -40,6 +40,14 @@ class Process:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.01)
 
+    def signal_again_and_again(self, number: int) -> int:
+        """Send a signal each millisecond for a while, as somebody who is impatient, and return the exit status."""
+        for _ in range(50):
+            self._process.send_signal(number)  # sends nothing to a process that has ended
+            time.sleep(0.001)
+            self._process.poll()
+        return self._process.wait(30)
+
     def stop_turning(self) -> None:
         """Freeze the process, as an endless loop in it would."""
         self._process.send_signal(signal.SIGSTOP)
@@ -85,6 +93,21 @@ def test_a_stopped_process_leaves_no_link(tmp_path: Path, desired: Path, number:
         assert process.signal(number) == 0
         assert list(process.links.iterdir()) == []
         assert "[INF] - stopped" in process.log.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_impatient_user_spoils_nothing(tmp_path: Path, number: int) -> None:
+    desired = tmp_path / "ports.json"
+    names = [f"p{index}" for index in range(40)]
+    entries = {name: {"tcpPort": 1 + index} for index, name in enumerate(names)}
+    desired.write_text(json.dumps({"host": "127.0.0.1", "serialPorts": entries}))
+    with running(tmp_path, "--desired", str(desired)) as process:
+        process.until(lambda: all((process.links / name).is_symlink() for name in names))
+        status = process.signal_again_and_again(number)
+        assert list(process.links.iterdir()) == []
+        assert "unexpected error" not in process.log.read_text()
+        # The last signals may come when the program is over and Python ends, which has no handler for them any more.
+        assert status in {0, -number}
 
 
 def test_after_a_kill_the_next_start_removes_stale_links(tmp_path: Path, desired: Path) -> None:

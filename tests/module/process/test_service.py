@@ -14,6 +14,7 @@ import pytest
 from serial_relay.plumbing.inotify import Inotify
 from serial_relay.process.service import Service
 from serial_relay.process.settings import Settings
+from serial_relay.twin import reported
 from serial_relay.twin.twin import Document, TwinEvents, TwinUnavailableError
 from serial_relay.virtual_port.links import LinkDirectory
 from tests.module.conditions import until
@@ -194,3 +195,19 @@ async def test_methods_answer(twin: FakeTwin, links: LinkDirectory, watches: Ino
         assert (await twin.events.method_called("restartPort", {"port": "b"}))[0] == 404
         assert (await twin.events.method_called("restartPort", {"wrong": 1}))[0] == 400
         assert (await twin.events.method_called("setModemLines", {"port": "a", "dtr": True}))[0] == 409
+
+
+async def test_the_cloud_gets_as_much_of_a_long_status_as_a_method_may_answer_and_this_machine_all_of_it(
+    twin: FakeTwin, links: LinkDirectory, watches: Inotify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reported, "MAX_ANSWER_BYTES", 1500)
+    async with serving_twin(twin, links, watches) as service:
+        twin.desired(host="127.0.0.1", serialPorts={f"p{n}": {"tcpPort": n} for n in range(1, 6)})
+        await until(lambda: all(twin.port(f"p{n}").get("state") == "retrying" for n in range(1, 6)))
+        assert twin.events is not None
+        status, answer = await twin.events.method_called("getStatus", None)
+        assert (status, len(json.dumps(answer)) <= 1500) == (200, True)
+        assert isinstance(answer, dict)
+        assert [port["state"] for port in answer["serialPorts"].values()] == ["retrying"] * 5
+        _status, whole = await service.command_received("getStatus", None)
+        assert len(json.dumps(whole)) > 1500
