@@ -18,7 +18,8 @@ from tty_server.device_errors import CUSE, DeviceError, NumberTakenError, explai
 from tty_server.fuse_requests import Opcode
 from tty_server.ioctls import INTEGERS, TABLE, TABLE_32, Call, Refused
 from tty_server.messages import MAJOR
-from tty_server.terminal import RelaySide, Terminal
+from tty_server.sides import RelaySide
+from tty_server.terminal import Terminal
 
 log = logging.getLogger(__name__)
 

@@ -6,20 +6,10 @@ import errno
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from tty_server.input_queue import InputQueue
 from tty_server.ioctl_numbers import VMIN, VTIME
-
-
-class Answers(Protocol):
-    """Where the answers go; see `terminal.Kernel`."""
-
-    def answer(self, unique: int, body: bytes) -> None:
-        """Answer a request."""
-
-    def fail(self, unique: int, error: int) -> None:
-        """Let a request fail with this `errno`."""
+from tty_server.sides import Kernel
 
 
 @dataclass(slots=True)
@@ -36,7 +26,7 @@ class Reads:
 
     def __init__(
         self,
-        kernel: Answers,
+        kernel: Kernel,
         received: InputQueue,
         now: Callable[[], float],
         characters: Callable[[], bytes],

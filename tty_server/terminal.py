@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import Protocol
 
 from tty_server import input_queue
 from tty_server.drains import LONGEST_DRAIN, Drains
@@ -44,34 +43,12 @@ from tty_server.open_files import Handle, OpenFiles
 from tty_server.output_queue import OutputQueue
 from tty_server.purges import Purges
 from tty_server.reads import Reads
+from tty_server.sides import Kernel, RelaySide
 from tty_server.termios_settings import Settings
 from tty_server.writes import Writes
 
 _HUNG_UP = POLLIN | POLLOUT | POLLERR | POLLHUP | POLLRDNORM | POLLWRNORM
 _READABLE, _WRITABLE = POLLIN | POLLRDNORM, POLLOUT | POLLWRNORM
-
-
-class Kernel(Protocol):
-    """Takes the answers to the kernel's requests."""
-
-    def answer(self, unique: int, body: bytes) -> None:
-        """Answer a request."""
-
-    def fail(self, unique: int, error: int) -> None:
-        """Let a request fail with this `errno`."""
-
-    def notify(self, handle: int) -> None:
-        """Wake whoever polls the open file with this `kh`."""
-
-
-class RelaySide(Protocol):
-    """The relay."""
-
-    def tell(self, kind: Kind, rest: bytes) -> None:
-        """Tell a state; if the relay does not read, the last one of each kind is kept for it."""
-
-    def send(self, data: bytes) -> int:
-        """Send bytes of the application, and return how many were taken."""
 
 
 class Terminal:
@@ -264,7 +241,8 @@ class Terminal:
         """Answer the present state, and remember whom to wake at the next change."""
         if flags & POLL_SCHEDULE_NOTIFY and not handle.hung_up:
             handle.polled_as = kernel_handle
-            self._polls[kernel_handle] = events
+            # Several threads can poll one open file, each for events of its own.
+            self._polls[kernel_handle] = self._polls.get(kernel_handle, 0) | events
         self.kernel.answer(unique, POLL_OUT.pack(_HUNG_UP if handle.hung_up else self._events(), 0))
 
     def _events(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tty_server.fuse_requests import WRITE_OUT
 from tty_server.output_queue import OutputQueue
-from tty_server.reads import Answers
+from tty_server.sides import Kernel
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class _Write:
 class Writes:
     """The writes of one port, answered in their order."""
 
-    def __init__(self, kernel: Answers, output: OutputQueue) -> None:
+    def __init__(self, kernel: Kernel, output: OutputQueue) -> None:
         self._kernel = kernel
         self._output = output
         self._waiting: deque[_Write] = deque()

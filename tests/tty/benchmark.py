@@ -33,7 +33,7 @@ from tty_server import fuse_requests as fuse
 from tty_server.cuse_device import CuseDevice
 from tty_server.messages import HEADER, MINOR, NO_MINOR, Kind, message
 from tty_server.server import Server
-from tty_server.terminal import RelaySide
+from tty_server.sides import RelaySide
 
 ROUNDS, TURNS = 200, 7
 DATA = b"8 bytes."

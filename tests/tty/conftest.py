@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import threading
 from collections.abc import Iterator
 
@@ -24,17 +25,21 @@ def port(server: ServerProcess) -> RelayEnd:
 
 
 @contextlib.contextmanager
-def served(port: RelayEnd) -> Iterator[RelayEnd]:
+def served(*ports: RelayEnd) -> Iterator[None]:
     """Take what comes in a thread."""
     over = threading.Event()
 
     def serve() -> None:
         while not over.is_set():
-            port.look()
+            ready = [port for port in ports if port.has_come]
+            for port in ready:
+                port.look()
+            if not ready:
+                select.select([port for port in ports if not port.ended], (), (), 0.1)
 
     thread = threading.Thread(target=serve)
     thread.start()
-    yield port
+    yield
     over.set()
     thread.join()
 
@@ -45,6 +50,15 @@ def serving(port: RelayEnd) -> Iterator[RelayEnd]:
     port.echo = True
     with served(port):
         yield port
+
+
+@pytest.fixture
+def joined(server: ServerProcess) -> Iterator[tuple[RelayEnd, RelayEnd]]:
+    """Two ports with a null-modem cable between them."""
+    one, other = server.add_port(), server.add_port()
+    one.join(other)
+    with served(one, other):
+        yield one, other
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -81,7 +82,9 @@ class RelayEnd:
     """One port's socket, with a device behind it.
 
     With `echo` on, what the application writes comes back. With `plugged` on, its modem lines do too, as through a loopback
-    plug: RTS as CTS, DTR as DSR and CD. A `device` is handed what the application writes, and returns its answer.
+    plug: RTS as CTS, DTR as DSR and CD. A `device` is handed what the application writes, and returns its answer. A port
+    that is `joined` to another one has that at the other end of a null-modem cable, and waits for CTS if its application has
+    switched RTS/CTS flow control on.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -92,8 +95,13 @@ class RelayEnd:
         self._sent = 0
         self._unsent = bytearray()
         """Bytes of the device that the server has not granted."""
-        self._held = False
+        self._holds: set[str] = set()
+        """Why the application's bytes are held."""
         self._sending = threading.Lock()
+        self._joined: RelayEnd | None = None
+        self._inputs = 0
+        self._read_early: list[tuple[int, bytes]] = []
+        """Messages that were read before their turn, because the other end of the cable had bytes to send."""
         self.node: Path | None = None
         self.minor = NO_MINOR
         self.failed = ""
@@ -124,7 +132,7 @@ class RelayEnd:
     def send_data(self, data: bytes) -> None:
         """Send bytes of the device as far as the server has granted, and the others when it grants them.
 
-        Meanwhile the application's bytes are held, so that a device with an echo takes no more than is read from it.
+        Meanwhile the bytes of the application that they come from are held, so that no more is taken than is read.
         """
         with self._sending:
             self._unsent += data
@@ -132,25 +140,66 @@ class RelayEnd:
                 del self._unsent[: len(ready)]
                 self._sent += len(ready)
                 self._socket.sendall(data_messages(ready))
-            if self._held is not bool(self._unsent):
-                self._held = not self._held
-                self._socket.sendall(message(Kind.HOLD, bytes([self._held])))
+            waiting = bool(self._unsent)
+        (self._joined or self)._hold("the other end takes no more", held=waiting)
+
+    def _hold(self, reason: str, *, held: bool) -> None:
+        with self._sending:
+            before = bool(self._holds)
+            (self._holds.add if held else self._holds.discard)(reason)
+            if before is not bool(self._holds):
+                self._socket.sendall(message(Kind.HOLD, bytes([not before])))
+
+    def join(self, other: RelayEnd) -> None:
+        """Connect the two by a null-modem cable."""
+        self._joined, other._joined = other, self
+
+    def _set_inputs(self, inputs: int) -> None:
+        self._inputs = inputs
+        self.send(Kind.INPUTS, bytes([inputs]))
+        self._look_at_cts()
+
+    def _look_at_cts(self) -> None:
+        if self._joined is not None:
+            waits = self.line.flow_control == "rtsCts" and not self._inputs & CTS
+            self._hold("CTS is down", held=waits)
 
     def send_ungranted(self, data: bytes) -> None:
         """Send bytes of the device without being granted, as no relay may."""
         self._socket.sendall(data_messages(data))
 
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    @property
+    def has_come(self) -> bool:
+        """True if `look` has something to do now."""
+        return not self.ended and bool(self._read_early or select.select([self._socket], (), (), 0)[0])
+
     def look(self) -> None:
         """Take what has come."""
+        early, self._read_early = self._read_early, []
+        for kind, rest in early or self._read():
+            self._act_on(kind, rest)
+
+    def _read(self) -> list[tuple[int, bytes]]:
         try:
             data = self._socket.recv(65536)
         except TimeoutError:
-            return
+            return []
         except OSError:
             data = b""
         self.ended = self.ended or not data
-        for kind, rest in self._decoder.messages(data):
-            self._act_on(kind, rest)
+        return list(self._decoder.messages(data))
+
+    def _look_for_purges(self) -> None:
+        """Answer what the application has discarded before it had the other end's bytes sent."""
+        while not self.ended and select.select([self._socket], (), (), 0)[0]:
+            self._read_early += self._read()
+        purges = [message for message in self._read_early if message[0] == Kind.PURGE]
+        self._read_early = [message for message in self._read_early if message[0] != Kind.PURGE]
+        for purge in purges:
+            self._act_on(*purge)
 
     def _act_on(self, kind: int, rest: bytes) -> None:
         match kind:
@@ -164,6 +213,7 @@ class RelayEnd:
                 self.opened, self.read_by_application = OPENED.unpack(rest)
             case Kind.LINE:
                 self.lines.append(Line.unpack(rest))
+                self._look_at_cts()
             case Kind.BREAK:
                 self.breaks.append(bool(rest[0]))
             case _:
@@ -178,6 +228,9 @@ class RelayEnd:
                     self.send_data(rest)
                 if self.device is not None:
                     self.send_data(self.device(rest))
+                if self._joined is not None:
+                    self._joined._look_for_purges()
+                    self._joined.send_data(rest)
             case Kind.GRANT:
                 (self._granted,) = TOTAL.unpack(rest)
                 self.send_data(b"")
@@ -185,6 +238,8 @@ class RelayEnd:
                 self.outputs = rest[0]
                 if self.plugged:
                     self.send(Kind.INPUTS, bytes([looped(self.outputs)]))
+                if self._joined is not None:
+                    self._joined._set_inputs(looped(self.outputs))
             case Kind.PURGE:
                 what, number = PURGE.unpack(rest)
                 self.purges.append(what)

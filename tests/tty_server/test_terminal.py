@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import pytest
 
 from tty_server import ioctl_numbers as numbers
-from tty_server.device_errors import explain
 from tty_server.drains import LONGEST_DRAIN
 from tty_server.fuse_requests import OPEN_OUT, POLL_OUT, POLL_SCHEDULE_NOTIFY, WRITE_OUT
 from tty_server.ioctls import INTEGERS, TABLE, TABLE_32, Call
@@ -390,6 +389,14 @@ def test_a_purge_without_an_answer_does_not_last_for_ever(port: Port) -> None:
     assert port.terminal.deadline is None
 
 
+def test_threads_that_poll_one_open_file_for_different_events_are_all_woken(port: Port) -> None:
+    handle = port.terminal.handle(port.open())
+    for events in (numbers.POLLIN, numbers.POLLOUT):
+        port.terminal.poll(port._next(), handle, 7, POLL_SCHEDULE_NOTIFY, events)
+    port.terminal.device_data(b"a")
+    assert port.recorder.notified == [7]
+
+
 def test_an_open_file_that_is_closed_is_not_notified_any_more(port: Port) -> None:
     port.open()
     for kernel_handle in range(1000):
@@ -431,16 +438,3 @@ def test_a_program_with_pointers_of_32_bits_gets_the_structure_that_it_has_room_
     read = TABLE[numbers.TIOCGSERIAL].act(call)
     assert read is not None
     assert struct.unpack_from("<16xI", read) == (low_latency,)
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (errno.ENOENT, "modprobe cuse"),
-        (errno.EPERM, 'device rule "c 10:203 rwm"'),
-        (errno.EACCES, "run as root"),
-        (errno.ENODEV, "without it"),
-    ],
-)
-def test_why_there_is_no_device_is_said_with_what_to_do(error: int, said: str) -> None:
-    assert said in str(explain(OSError(error, "")))
