@@ -47,7 +47,7 @@ def still_works(relay: Relay, open_port: OpenPort) -> None:
     ("text", "path", "expected"),
     [
         pytest.param("{not json", "", "not valid JSON: .* line 1, column 2", id="no JSON"),
-        pytest.param("", "", "not valid JSON", id="empty file"),
+        pytest.param("", "", "the file is empty", id="empty file"),
         pytest.param("[1, 2]", "", "a JSON object is expected", id="no object"),
         pytest.param(
             '{"serialPorts": []}', "serialPorts", "an object with an entry for each port", id="array of ports"

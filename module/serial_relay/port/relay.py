@@ -180,7 +180,8 @@ class Relay:
         self._record.set_state(State.CONNECTING)
         while True:
             if not self._wanted():
-                self._record.set_state(State.IDLE)
+                if not self._finishing:
+                    self._record.set_state(State.IDLE)
                 await self._alarm.wait_for(lambda _now: self._wanted())
                 self._retry = Retry.of_connections()
                 self._record.set_state(State.CONNECTING)

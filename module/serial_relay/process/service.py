@@ -58,7 +58,9 @@ class Service:
         self._supervisor = Supervisor(links, watches, self._port_changed, self._identities, devices)
         self._plug_and_play = settings.plug_and_play
         self._reporter = Reporter(
-            ModuleFacts(version=__version__, started_at=time.time()), plug_and_play=self._plug_and_play
+            ModuleFacts(version=__version__, started_at=time.time()),
+            plug_and_play=self._plug_and_play,
+            limited=twin.hub_connected is not None,
         )
         self._links = links
         self._methods = Methods(

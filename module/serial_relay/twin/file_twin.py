@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from serial_relay.plumbing import inotify
+from serial_relay.plumbing.text import shown
 from serial_relay.plumbing.threads import in_thread
 from serial_relay.twin.json_file import UnreadableError, read_object, replace_object
 from serial_relay.twin.reported import apply_merge_patch
@@ -64,6 +65,8 @@ class FileTwin:
         self._changed = asyncio.Event()
         self._directories: dict[Path, int] = {}
         self._failing = False
+        self._repeated: set[str] = set()
+        """The keys that stand more than once in an object of the file, so that each is logged once."""
 
     @property
     def hub_connected(self) -> None:
@@ -123,7 +126,17 @@ class FileTwin:
                 result = await in_thread(_read, self._desired_path)
         except OSError as error:
             return f"{self._desired_path} cannot be read now: {error.strerror or error}"
-        return result
+        if isinstance(result, str):
+            return result
+        document, repeated = result
+        for key in sorted(repeated - self._repeated):
+            log.warning(
+                "%s: the key %s stands more than once in one object, and only its last value counts",
+                self._desired_path,
+                shown(key),
+            )
+        self._repeated = repeated
+        return document
 
     async def _wait_for_change(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -155,13 +168,15 @@ class FileTwin:
             self._changed.set()
 
 
-def _read(path: Path) -> dict[str, Any] | str:
+def _read(path: Path) -> tuple[dict[str, Any], set[str]] | str:
+    """Return the document and the keys that are repeated in it, or the reason why it cannot be used."""
+    repeated: set[str] = set()
     try:
-        document = read_object(path)
+        document = read_object(path, repeated)
     except FileNotFoundError:
         return f"{path} does not exist"
     except UnreadableError as error:
         return f"{path} cannot be used: {error}"
     if "serialPorts" not in document:
         return f'{path} cannot be used: it has no key "serialPorts", which holds an entry for each port'
-    return document
+    return document, repeated

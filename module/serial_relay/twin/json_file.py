@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ class UnreadableError(Exception):
     """The file does not contain a JSON object that can be used; the text says why, without the file's name."""
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path, repeated: set[str] | None = None) -> dict[str, Any]:
     """Read a JSON object (UTF-8, with or without a byte order mark).
+
+    The keys that stand more than once in one object are added to `repeated`; the last value of each counts.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -35,8 +39,11 @@ def read_object(path: Path) -> dict[str, Any]:
         raise UnreadableError(error.strerror or str(error)) from error
     if len(content) > MAX_SIZE:
         raise UnreadableError(f"it is longer than {MAX_SIZE // 1024} KB")
+    if not content.strip():
+        raise UnreadableError("the file is empty")
+    repeated = set() if repeated is None else repeated
     try:
-        document = json.loads(content.decode("utf-8-sig"))
+        document = json.loads(content.decode("utf-8-sig"), object_pairs_hook=partial(_object, repeated))
     except json.JSONDecodeError as error:
         raise UnreadableError(
             f"it is not valid JSON: {error.msg}, line {error.lineno}, column {error.colno}"
@@ -53,6 +60,13 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise UnreadableError(f"a JSON object is expected, not {shown(document)}")
     return document
+
+
+def _object(repeated: set[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        repeated.update(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+    return made
 
 
 def _open(path: str, flags: int) -> int:

@@ -82,8 +82,12 @@ class Reporter:
     changes, and one each report interval by counters.
     """
 
-    def __init__(self, facts: ModuleFacts, *, plug_and_play: bool = False) -> None:
-        """With `plug_and_play` the section goes out in the form of that convention."""
+    def __init__(self, facts: ModuleFacts, *, plug_and_play: bool = False, limited: bool = True) -> None:
+        """With `plug_and_play` the section goes out in the form of that convention.
+
+        Without `limited` patches cost nothing, and there may be any number of them.
+        """
+        self._limited = limited
         self._facts = facts
         self._plug_and_play = plug_and_play
         self._interval = DEFAULT_REPORT_INTERVAL
@@ -157,7 +161,7 @@ class Reporter:
         held = self._unknown(statuses) if self._held is None else self._held
         urgency = _Urgency.PROMPT if whole else _urgency(held, section)
         counters_due = self._counters_at <= now
-        paid = urgency >= _Urgency.CALM
+        paid = self._limited and urgency >= _Urgency.CALM
         if paid and (wait := self._bucket.wait(now, 1 + (RESERVE if urgency is _Urgency.CALM else 0))):
             self._changed_at = now + wait
             if not counters_due:

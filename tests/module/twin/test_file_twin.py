@@ -188,6 +188,8 @@ async def test_a_file_behind_a_link_is_followed_where_it_stands(tmp_path: Path, 
             "cannot be used: it is not valid JSON: Expecting property name enclosed in double quotes, line 2, column 19",
         ),
         ("[]", "cannot be used: a JSON object is expected, not an array"),
+        ("", "cannot be used: the file is empty"),
+        (" \n", "cannot be used: the file is empty"),
         (
             '{"serialPort": {}}',
             'cannot be used: it has no key "serialPorts", which holds an entry for each port',
@@ -207,6 +209,37 @@ async def test_a_file_that_cannot_be_used_is_told_once_and_recovers(
     write(path, document(2))
     await events.reach(2)
     assert events.complaints == [f"{path} {complaint}"]
+
+
+async def test_a_directory_in_the_place_of_the_file_is_told_and_recovers(
+    tmp_path: Path, start: Start
+) -> None:
+    path = tmp_path / "ports.json"
+    write(path, document(1))
+    events = start(path)
+    await events.reach(1)
+    path.unlink()
+    path.mkdir()
+    await until(lambda: any("Is a directory" in complaint for complaint in events.complaints))
+    path.rmdir()
+    write(path, document(2))
+    await events.reach(2)
+
+
+async def test_a_key_that_stands_twice_is_logged_once_and_its_last_value_counts(
+    tmp_path: Path, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "ports.json"
+    twice = '{"host": "10.0.0.1", "serialPorts": {"a": {"tcpPort": 1}, "a": {"tcpPort": %d}}}'
+    path.write_text(twice % 2)
+    events = start(path)
+    await events.reach(1)
+    path.write_text(twice % 3)
+    await until(lambda: document(3) in events.documents)
+    assert events.documents == [document(2), document(3)]
+    assert caplog.messages == [
+        f'{path}: the key "a" stands more than once in one object, and only its last value counts'
+    ]
 
 
 async def test_the_earlier_document_takes_a_complaint_back(tmp_path: Path, start: Start) -> None:

@@ -42,7 +42,7 @@ def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "it is not valid JSON: Expecting value, line 1, column 1"),
+        (b"", "the file is empty"),
         (b'{\n  "a": 1,\n  "b" 2\n}', "it is not valid JSON: Expecting ':' delimiter, line 3, column 7"),
         (b'{"a": 1}}', "it is not valid JSON: Extra data, line 1, column 9"),
         (b"[1]", "a JSON object is expected, not an array"),
@@ -60,6 +60,14 @@ def test_what_is_no_object_is_said_with_its_place(tmp_path: Path, content: bytes
     with pytest.raises(UnreadableError) as caught:
         read_object(path)
     assert str(caught.value) == message
+
+
+def test_keys_that_stand_twice_are_told_and_the_last_value_counts(tmp_path: Path) -> None:
+    path = tmp_path / "ports.json"
+    path.write_text('{"a": {"b": 1, "b": 2, "c": 3}, "a": {"c": 4, "c": 5}, "d": [{"e": 1}, {"e": 2}]}')
+    repeated: set[str] = set()
+    assert read_object(path, repeated) == {"a": {"c": 5}, "d": [{"e": 1}, {"e": 2}]}
+    assert repeated == {"a", "b", "c"}
 
 
 def test_a_directory_in_its_place_costs_no_descriptor(tmp_path: Path) -> None:
@@ -83,7 +91,7 @@ def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
 
 def test_a_fifo_without_a_writer_holds_nobody_up(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(UnreadableError, match="not valid JSON"):
+    with pytest.raises(UnreadableError, match="empty"):
         read_object(tmp_path / "fifo")
 
 

@@ -5,9 +5,22 @@ from __future__ import annotations
 import pytest
 
 from serial_relay.status import ErrorCode, PortError, State
-from serial_relay.twin.reporter import BURST, PER_HOUR, RESERVE
-from tests.module.statuses import MOMENT
-from tests.module.twin.reporter_rig import DAY, HOUR, Module, started
+from serial_relay.twin.reporter import BURST, PER_HOUR, RESERVE, Reporter
+from tests.module.statuses import MOMENT, connected
+from tests.module.twin.reporter_rig import DAY, FACTS, HOUR, Module, started
+
+
+def test_without_a_hub_each_change_goes_out_at_once() -> None:
+    reporter, ports = Reporter(FACTS, limited=False), {"a": connected("a")}
+    reporter.resend_all(0)
+    for second in range(3 * BURST):
+        ports["a"].state = State.CONNECTED if second % 2 else State.RETRYING
+        reporter.mark_changed(second)
+        due = reporter.next_due(second)
+        assert due is not None
+        assert due < second + 1
+        assert reporter.patch(ports, due)
+        reporter.accepted()
 
 
 def test_twenty_changes_of_state_go_out_at_once_then_twelve_an_hour_and_the_newest_in_the_end() -> None:
