@@ -51,6 +51,7 @@ def make(options: argparse.Namespace) -> list[Path]:
 
 def _image(platform: Platform, version: str, epoch: int, options: argparse.Namespace) -> list[Path]:
     """Make all that belongs to one platform: image archive, bill of materials, licences, deployment manifests."""
+    _tell(f"the image for {platform.name} (minutes, most of all where this machine has to emulate it)")
     stem = f"{NAME}-{version}-{platform.name}"
     reference = f"{options.registry}/{NAME}:{version}-{platform.name}"
     base = builder.debian_base(platform.architecture) if options.base == "debian" else None
@@ -108,6 +109,7 @@ def _manifests(platform: Platform, version: str, options: argparse.Namespace) ->
 
 def _bundle(version: str, epoch: int, options: argparse.Namespace) -> list[Path]:
     """Make the Windows bundle and its bill of materials."""
+    _tell("the Windows bundle")
     out: Path = options.out
     if make_bundle(["--out", str(out), *(["--python-org"] if options.python == "python.org" else [])]):
         raise ReleaseError("the Windows bundle cannot be made; the lines above say why")
@@ -145,6 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     parser.add_argument(
         "--registry",
+        type=str.lower,  # no image's name has capitals, but the name of an owner may have
         default="registry.example.com",
         help="where the images will be pushed to, for their names and the manifests (default: %(default)s)",
     )
@@ -172,8 +175,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"release: {error}", file=sys.stderr)
         return 1
     for path in made:
-        print(f"{path.name:52} {path.stat().st_size / 1e6:8.2f} MB  {_sha256(path)}")
+        print(f"{path.name:52} {_size(path.stat().st_size):>8}  {_sha256(path)}")
+    print(f"{options.out}: compare by 'sha256sum --check {SUMS}'; docs/releases.md says what each file is")
     return 0
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1_000_000 else f"{size / 1e3:.1f} KB"
+
+
+def _tell(what: str) -> None:
+    """Say what is being made, since that takes minutes."""
+    print(f"release: making {what}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
