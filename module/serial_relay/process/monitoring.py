@@ -28,7 +28,7 @@ class Monitoring:
         """
         name = payload.get("port") if isinstance(payload, Mapping) else None
         statuses = self._ports.statuses()
-        if name is not None and name not in statuses:
+        if name is not None and not (isinstance(name, str) and name in statuses):
             ports = ", ".join(sorted(statuses)) or "none"
             raise StreamRefusedError(404, f"there is no port {shown(name)}; there are {ports}")
         watched = {name: statuses[name]} if name is not None else statuses

@@ -125,7 +125,14 @@ async def _established(loop: asyncio.AbstractEventLoop, connection: socket.socke
     error = connection.connect_ex(address)
     if error == errno.EINPROGRESS:
         decided = loop.create_future()
-        loop.add_writer(connection.fileno(), decided.set_result, None)
+
+        def decide() -> None:
+            if (
+                not decided.done()
+            ):  # it is called again and again, also once more after the attempt was cancelled
+                decided.set_result(None)
+
+        loop.add_writer(connection.fileno(), decide)
         try:
             await decided
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
@@ -30,15 +31,7 @@ def read_object(path: Path, repeated: set[str] | None = None) -> dict[str, Any]:
         FileNotFoundError: there is no such file.
         UnreadableError: it cannot be read, is not a JSON object, or is too long.
     """
-    try:
-        with open(path, "rb", opener=_open) as file:
-            content = file.read(MAX_SIZE + 1)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise UnreadableError(error.strerror or str(error)) from error
-    if len(content) > MAX_SIZE:
-        raise UnreadableError(f"it is longer than {MAX_SIZE // 1024} KB")
+    content = _content(path)
     if not content.strip():
         raise UnreadableError("the file is empty")
     repeated = set() if repeated is None else repeated
@@ -67,6 +60,21 @@ def _object(repeated: set[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) < len(pairs):
         repeated.update(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
     return made
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with open(path, "rb", opener=_open) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UnreadableError("it is not a file that can be read again and again")
+            content = file.read(MAX_SIZE + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UnreadableError(error.strerror or str(error)) from error
+    if len(content) > MAX_SIZE:
+        raise UnreadableError(f"it is longer than {MAX_SIZE // 1024} KB")
+    return content
 
 
 def _open(path: str, flags: int) -> int:

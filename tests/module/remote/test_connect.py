@@ -46,6 +46,24 @@ async def test_refused() -> None:
     assert failure.value.code is ErrorCode.CONNECTION_REFUSED
 
 
+async def test_an_attempt_that_is_cancelled_in_any_moment_leaves_no_error() -> None:
+    loop = asyncio.get_running_loop()
+    errors: list[object] = []
+    loop.set_exception_handler(lambda _loop, context: errors.append(context))
+    before = open_descriptors()
+    async with serving(echo) as server:
+        for turn in range(300):
+            attempt = asyncio.create_task(connect(loop, "127.0.0.1", server.port))
+            for _ in range(turn % 6):
+                await asyncio.sleep(0)
+            attempt.cancel()
+            await asyncio.wait({attempt})
+            if not attempt.cancelled():
+                attempt.result()[0].close()
+    assert errors == []
+    assert open_descriptors() <= before
+
+
 async def test_without_a_descriptor_to_be_had_an_attempt_fails_as_any_other() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))

@@ -89,10 +89,17 @@ def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
         read_object(tmp_path / "loop")
 
 
-def test_a_fifo_without_a_writer_holds_nobody_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flags", [None, os.O_RDWR], ids=["no writer", "a writer that writes nothing"])
+def test_a_fifo_holds_nobody_up(tmp_path: Path, flags: int | None) -> None:
+    """A shell's `<(command)` is one."""
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(UnreadableError, match="empty"):
-        read_object(tmp_path / "fifo")
+    writer = None if flags is None else os.open(tmp_path / "fifo", flags)
+    try:
+        with pytest.raises(UnreadableError, match="it is not a file that can be read again and again"):
+            read_object(tmp_path / "fifo")
+    finally:
+        if writer is not None:
+            os.close(writer)
 
 
 def test_a_failed_replacement_leaves_the_old_content_alone(tmp_path: Path) -> None:
