@@ -347,6 +347,14 @@ class PortServer:
         if session is self._session:
             self._count_purged(to_device=to_device, from_device=from_device)
 
+    def unwritten(self, session: Session, size: int) -> None:
+        if session is self._session:
+            self._status.discarded_to_device += size
+            if self._tap.watched is not None:
+                self._tap.event(
+                    "discarded", f"{size} bytes of the client, which was disconnected before their turn came"
+                )
+
     def undelivered(self, session: Session, size: int) -> None:
         if session is self._session:
             self._status.discarded_from_device += size

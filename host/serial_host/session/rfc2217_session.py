@@ -162,6 +162,8 @@ class Rfc2217Session(Session):
             for end in (self._work, self._next_turn, self._stall, self._refusal):
                 if end is not None:
                     end.cancel()
+            if unwritten := sum(len(event.data) for event in self._events if isinstance(event, Data)):
+                self._owner.unwritten(self, unwritten)
             self._events.clear()
             if self._port.breaking:
                 self._port.set_break(on=False)

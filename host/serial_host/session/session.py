@@ -48,6 +48,9 @@ class SessionOwner(Protocol):
     def purged(self, session: Session, *, to_device: int = 0, from_device: int = 0) -> None:
         """Count bytes that the client asked to be discarded."""
 
+    def unwritten(self, session: Session, size: int) -> None:
+        """Count bytes of the client that have come and are not written to the device, as the client is disconnected."""
+
     def undelivered(self, session: Session, size: int) -> None:
         """Count bytes of the device that were never sent to the client, which is disconnected."""
 

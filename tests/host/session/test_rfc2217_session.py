@@ -22,9 +22,11 @@ from rfc2217 import (
     SetControl,
     SetParity,
     Signature,
+    TelnetCode,
+    TelnetCommand,
 )
 from serial_host.serving import admission
-from serial_host.session import rfc2217_session
+from serial_host.session import controlled_port, rfc2217_session
 from tests.host.running import PATIENCE, Client, RunningServer, echo_port, serial_port, until
 from tests.host.serial_device import SerialDevice
 from tests.host.session.access_server import AccessServer, ComPortClient
@@ -221,3 +223,20 @@ def test_a_client_that_asks_and_switches_the_option_off_does_no_harm(
         while not received.endswith(b"still here"):
             received += client.socket.recv(4096)
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_bytes_of_a_lost_client_that_wait_behind_a_break_are_counted(
+    tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controlled_port, "BREAK_SECONDS", PATIENCE)
+    with RunningServer(echo_port({"tcp_port": tcp_port, "protocol": "rfc2217"})) as server:
+        server.wait_listening()
+        with ComPortClient(tcp_port) as client:
+            client.agree()
+            client.send(b"before", TelnetCommand(TelnetCode.BREAK), b"x" * 1000)
+            session = server._server._ports[0]._session
+            assert isinstance(session, rfc2217_session.Rfc2217Session)
+            until(lambda: Data(b"x" * 1000) in session._events)
+        until(lambda: server.status()["client"] is None)
+        status = server.status()
+        assert (status["bytes_to_device"], status["discarded_to_device"]) == (6, 1000)
