@@ -208,7 +208,8 @@ class Rfc2217Remote:
         self._stop()
         losses = self._stream.close()
         to_device = min(losses.to_device + self._codec.queued, self._heartbeat.unconfirmed(self._sent))
-        return Losses(to_device, losses.from_device + self._device_data.undelivered)
+        undecoded = sum(len(event.data) for event in self._codec.receive_data(b"") if isinstance(event, Data))
+        return Losses(to_device, losses.from_device + self._device_data.undelivered + undecoded)
 
     def set_line(self, line: LineSettings) -> None:
         """Apply other settings to the real port, before what is written from now on."""

@@ -13,6 +13,7 @@ import pytest
 
 from rfc2217 import ComPortCommand, Connection, Control, PurgeData, Role, SetBaudRate, SetControl
 from serial_relay.config import LineSettings, Protocol
+from serial_relay.remote.connection import Losses
 from serial_relay.remote.rfc2217_remote import Rfc2217Remote
 from serial_relay.status import LineErrors, State
 from tests.module.conditions import until
@@ -57,8 +58,10 @@ def modem_states(number: int) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def connected() -> AsyncIterator[tuple[Rfc2217Remote, Owner, ScriptedAccessServer]]:
-    """A connection without a relay, with an access server that can be used."""
+async def connected(
+    losses: list[Losses] | None = None,
+) -> AsyncIterator[tuple[Rfc2217Remote, Owner, ScriptedAccessServer]]:
+    """A connection without a relay, with an access server that can be used; `losses` gets those of its end."""
     ours, theirs = socket.socketpair()
     for end in (ours, theirs):
         end.setblocking(False)
@@ -69,8 +72,19 @@ async def connected() -> AsyncIterator[tuple[Rfc2217Remote, Owner, ScriptedAcces
     await remote.ready
     await until(lambda: not remote._codec.unanswered)  # nothing of the opening comes later
     yield remote, owner, host
-    remote.close()
+    lost = remote.close()
+    if losses is not None:
+        losses.append(lost)
     await serving
+
+
+async def test_bytes_of_the_device_that_wait_behind_a_flood_of_commands_are_counted_at_the_end() -> None:
+    losses: list[Losses] = []
+    async with connected(losses) as (remote, owner, _host):
+        owner.data.clear()
+        remote.device_data(modem_states(500) + b"of the device")
+        assert not owner.data
+    assert losses[0].from_device == len(b"of the device")
 
 
 async def test_a_flood_of_commands_is_handled_in_small_portions() -> None:
