@@ -93,10 +93,22 @@ if ("$($ExecutionContext.SessionState.LanguageMode)" -ne 'FullLanguage') {
     exit 2
 }
 
+if ((Get-Location).Provider.Name -ne 'FileSystem') {
+    # In the registry, or on a drive of another module, a path such as \\server\share would not mean a folder.
+    Push-Location -LiteralPath "FileSystem::$env:SystemRoot"
+    try { & $PSCommandPath @PSBoundParameters } finally { Pop-Location }
+    exit $LASTEXITCODE
+}
+
 # The caller's preferences do not reach in here. Commands of Windows' own modules (tasks, firewall, network) do not see
 # these either: each is given its -ErrorAction.
 $ErrorActionPreference = 'Stop'
 $WarningPreference = 'Continue'
+if ("$VerbosePreference" -ne 'Continue') {
+    $VerbosePreference = 'SilentlyContinue'
+}
+$DebugPreference = 'SilentlyContinue'
+$PSModuleAutoLoadingPreference = 'All'
 $PSDefaultParameterValues = @{}
 $OFS = ' '
 # -WhatIf and -Confirm are for the whole, once, and not for each command that is used before.
@@ -122,7 +134,6 @@ $asked = @{
     ReplaceConfig = $ReplaceConfig
     Previous      = $Previous
     Force         = $Force
-    Test          = $Test
 }
 
 # --- What is to be installed: nothing is changed here ----------------------------------------------------------------
@@ -131,10 +142,15 @@ $exitCode = 2
 $failure = $null
 try {
     Write-SetupLog -Message "Install-SerialHost.ps1 in ${PSScriptRoot}: $(@($PSBoundParameters.Keys | Sort-Object) -join ', ')"
-    if (-not $Test -and -not $whatIfOnly) {
-        Open-SetupLock
+    if (-not $Test) {
+        if (-not $whatIfOnly) {
+            Open-SetupLock
+        }
+        $plan = Get-InstallationPlan -Asked $asked
     }
-    $plan = Get-InstallationPlan -Asked $asked
+    elseif ($Port -or $TcpPort -or $Config -or $ReplaceConfig -or $Previous -or $TunePorts) {
+        throw '-Test only compares: leave out -Port, -TcpPort, -Config, -ReplaceConfig, -Previous and -TunePorts.'
+    }
 }
 catch {
     $failure = $_
@@ -142,28 +158,34 @@ catch {
 if ($failure) {
     Write-SetupLog -Message "Nothing was changed: $failure"
     Close-SetupLock
-    Write-Error -Message "$failure Nothing was changed." -ErrorAction Continue
+    Write-Error -Message "$(ConvertTo-Sentence -Text $failure) Nothing was changed." -ErrorAction Continue
     exit $exitCode
 }
 
 # --- Is everything as it should be? ----------------------------------------------------------------------------------
 
 if ($Test) {
+    $installed = $null
+    $differences = New-Object -TypeName System.Collections.ArrayList
     try {
-        $differences = @(Get-Difference)
+        Assert-SixtyFourBit
+        $installed = Get-Installed
+        Get-Difference -Installed $installed | ForEach-Object -Process { $null = $differences.Add($_) }
     }
     catch {
-        $differences = @("The comparison stopped: $_")
+        $null = $differences.Add("The comparison stopped: $_")
     }
+    $version, $folder = if ($installed) { $installed.Version, $installed.Folder }
     $exitCode = if ($differences.Count -eq 0) { 0 } else { 5 }
     if ($PassThru) {
-        [pscustomobject] @{ Version = $plan.OldVersion; Folder = $plan.OldFolder; Differences = $differences; ExitCode = $exitCode }
+        [pscustomobject] @{ Version = $version; Folder = $folder; Differences = @($differences); ExitCode = $exitCode }
     }
     elseif ($differences.Count -gt 0) {
         Write-Output -InputObject $differences
+        Write-Step -Message 'To mend what can be mended so, run this script without -Test, in the folder of the zip if the program is damaged.'
     }
     elseif (-not $Quiet) {
-        Write-Output -InputObject "serial_host $($plan.OldVersion) is installed and running as it should."
+        Write-Output -InputObject "serial_host $version is installed and running as it should."
     }
     exit $exitCode
 }
@@ -219,7 +241,7 @@ finally {
     # Here also after Ctrl+C and after the end of a remote session, which no catch block sees.
     if (-not $isDone) {
         $reason = if ($failure) { "$failure" } else { 'The script was interrupted.' }
-        Write-Trouble -Message "The installation failed and is undone. $reason"
+        Write-Trouble -Message "The installation failed and is being undone. $reason"
         $notUndone = @(Invoke-Undo)
         if ($state.IsForward) {
             $notUndone += if ($plan.OldVersion) { 'the changed configuration is in force' } else { 'the new program stays, because the earlier one does not start' }
@@ -234,7 +256,7 @@ finally {
 if (-not $isDone) {
     $exitCode = if ($notUndone.Count -eq 0) { 1 } else { 3 }
     $end = if ($notUndone.Count -eq 0) { 'Everything is as before.' } else { "Not undone: $($notUndone -join '; '). Run the script again." }
-    Write-Error -Message "$failure $end" -ErrorAction Continue
+    Write-Error -Message "$(ConvertTo-Sentence -Text $failure) $end" -ErrorAction Continue
     exit $exitCode
 }
 
@@ -293,7 +315,7 @@ $movedBy100 = "$($place.Programs).previous"
 if (Test-Path -LiteralPath $movedBy100) {
     $remains += Invoke-Remainder -Message "remove $movedBy100" -Step { Clear-Path -Path $movedBy100 }
 }
-$troubles = @(Get-PortTrouble -Answer $state.Answer) + @(Get-FirewallPolicyTrouble)
+$troubles = @(Get-PortTrouble -Answer $state.Answer) + @(Get-RuleTrouble -Folder $plan.Folder) + @(Get-FirewallPolicyTrouble)
 foreach ($trouble in $troubles) {
     Write-Trouble -Message $trouble
 }

@@ -37,9 +37,21 @@ if ("$($ExecutionContext.SessionState.LanguageMode)" -ne 'FullLanguage') {
     exit 1
 }
 
+if ((Get-Location).Provider.Name -ne 'FileSystem') {
+    # In the registry, or on a drive of another module, a path such as \\server\share would not mean a folder.
+    Push-Location -LiteralPath "FileSystem::$env:SystemRoot"
+    try { & $PSCommandPath @PSBoundParameters } finally { Pop-Location }
+    exit $LASTEXITCODE
+}
+
 # The caller's preferences do not reach in here.
 $ErrorActionPreference = 'Stop'
 $WarningPreference = 'Continue'
+if ("$VerbosePreference" -ne 'Continue') {
+    $VerbosePreference = 'SilentlyContinue'
+}
+$DebugPreference = 'SilentlyContinue'
+$PSModuleAutoLoadingPreference = 'All'
 $PSDefaultParameterValues = @{}
 $OFS = ' '
 $whatIfOnly = [bool] $WhatIfPreference
@@ -71,13 +83,15 @@ $ConfirmPreference = 'None'
 # --- The task: without it nothing starts any more --------------------------------------------------------------------
 
 $failure = $null
-$servers = @()
 try {
     Write-SetupLog -Message "Uninstall-SerialHost.ps1 in ${PSScriptRoot}: $(@($PSBoundParameters.Keys | Sort-Object) -join ', ')"
+    Assert-SixtyFourBit
     Open-SetupLock
-    $servers = @(Get-ServerProcess)
     $task = Get-StartupScheduledTask -TaskName $place.TaskName
-    if ($task) {
+    if ($task -and -not (Get-TaskFolder -Task $task)) {
+        Write-Trouble -Message "The task '$($place.TaskName)' stays, because it runs '$(Get-TaskCommand -Task $task)', which is not serial_host. To remove it: Unregister-ScheduledTask $($place.TaskName)"
+    }
+    elseif ($task) {
         Write-Step -Message "Removing the task '$($place.TaskName)' and ending its server"
         Unregister-ScheduledTask -InputObject $task -Confirm:$false -ErrorAction Stop
     }
@@ -88,14 +102,14 @@ catch {
 if ($failure) {
     Write-SetupLog -Message "Nothing was changed: $failure"
     Close-SetupLock
-    Write-Error -Message "$failure Nothing was changed." -ErrorAction Continue
+    Write-Error -Message "$(ConvertTo-Sentence -Text $failure) Nothing was changed." -ErrorAction Continue
     exit 1
 }
 
 # --- The rest: each step is taken, whatever becomes of the one before ------------------------------------------------
 
 $remains = @()
-$remains += Invoke-Remainder -Message 'end the server' -Step { Wait-ServerEnd -Process $servers -Python (Get-ProgramPython -Folder $PSScriptRoot) }
+$remains += Invoke-Remainder -Message 'end the server' -Step { Wait-ServerEnd -Process @(Get-ServerProcess) -Python (Get-ProgramPython -Folder $PSScriptRoot) }
 $remains += Invoke-Remainder -Message 'remove the firewall rules' -Step { Clear-FirewallRule -Keep '' }
 $remains += Invoke-Remainder -Message 'give back the reservations of TCP ports' -Step { Clear-Reservation -Keep @() }
 $remains += Invoke-Remainder -Message 'set back what -TunePorts has set' -Step { Restore-PortTuning }

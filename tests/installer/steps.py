@@ -17,6 +17,13 @@ def install(steps: str) -> str:
     return f"$result = Invoke-Script (Join-Path $bundle 'Install-SerialHost.ps1') {steps}\n"
 
 
+def remove(parameters: str) -> str:
+    """A run of the newer bundle's uninstaller, its result in `$result`."""
+    return f"$result = Invoke-Script (Join-Path $bundle 'Uninstall-SerialHost.ps1') {parameters}\n"
+
+
+SAME = "$result.same = $before -eq (Get-Snapshot)\n"
+"""Whether nothing was changed since `$before = Get-Snapshot`."""
 AFTER = "$result.computer = Read-Computer; $result.served = Get-Served; $result.objects = @()\n"
 
 

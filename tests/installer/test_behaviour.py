@@ -65,13 +65,14 @@ def test_what_is_registered(tmp_path: Path) -> None:
     ("parameters", "message"),
     [
         ("@{}", "There is no configuration yet"),
-        ("@{ Port = 'COM3' }", "-Port and -TcpPort go together"),
+        ("@{ Port = 'COM3' }", "-Port and -TcpPort go together, as in: -Port COM3 -TcpPort 5002. Nothing"),
         ("@{ Port = 'ttyS0'; TcpPort = 5002 }", "not the name of a COM port"),
         ("@{ Port = 'COM3'; TcpPort = 70000 }", "not between 1 and 65535"),
         ("@{ Config = '/nowhere.toml' }", "is not a file"),
         ("@{ Config = '/x'; Port = 'COM3'; TcpPort = 1 }", "Say either"),
         ("@{ ReplaceConfig = $true }", "-ReplaceConfig needs"),
         ("@{ Previous = $true }", "no earlier version"),
+        ("@{ Test = $true; TunePorts = $true }", "-Test only compares"),
     ],
 )
 def test_a_wrong_parameter_has_its_exit_code_and_changes_nothing(
@@ -272,11 +273,24 @@ def differences(result: dict[str, Any]) -> str:
         ("Set-Computer { $computer.ranges = @() }", "TCP port 5002 is not reserved"),
         ("Set-Computer { $computer.registry = @{} }", "Apps & features"),
         ("Set-Computer { $computer.processes = @{} }", "The server is not running"),
-        ("Set-Damage", "Other people than administrators"),
+        ("Set-Damage", "are not those of an installation"),
         (
             "Set-Content -LiteralPath (Join-Path $programs '1.2.0/README.txt') -Value 'x'",
             "README.txt was changed",
         ),
+        (
+            "Set-Content -LiteralPath (Join-Path $programs '1.2.0/runtime/python.exe') -Value 'damaged'",
+            "1.2.0 does not start",
+        ),
+        (
+            "Set-Content -LiteralPath (Join-Path $data 'serial-host.toml') -Value 'nonsense'",
+            "serial-host.toml cannot be used: /",
+        ),
+        (
+            "Remove-Item -LiteralPath (Join-Path $data 'serial-host.toml')",
+            "There is no configuration",
+        ),
+        ("Set-Computer { $computer.tasks.Remove('\\SerialHost') }", "serial_host is not installed"),
     ],
 )
 def test_test_compares_the_computer_with_what_should_be(tmp_path: Path, damage: str, message: str) -> None:
@@ -309,6 +323,7 @@ def test_each_run_is_recorded(tmp_path: Path) -> None:
         "$ErrorActionPreference = 'Continue'; $ProgressPreference = 'SilentlyContinue'; $OFS = ','",
         "$PSDefaultParameterValues = @{ '*:ErrorAction' = 'Stop'; 'Remove-Item:Confirm' = $true; 'Join-Path:Resolve' = $true }",
         "$WarningPreference = 'SilentlyContinue'; $InformationPreference = 'Stop'; $VerbosePreference = 'Continue'",
+        "$VerbosePreference = $DebugPreference = 'Stop'; $PSModuleAutoLoadingPreference = 'None'",
     ],
 )
 def test_the_callers_preferences_do_not_reach_in(tmp_path: Path, preferences: str) -> None:

@@ -9,15 +9,22 @@ import pytest
 
 from tests.installer import powershell
 from tests.installer.powershell import play
-from tests.installer.steps import AFTER, FIRST, LISTENER, install
+from tests.installer.steps import AFTER, FIRST, LISTENER, SAME, install, remove
 
 pytestmark = [pytest.mark.installer, pytest.mark.timeout(120)]
 
-SAME = "$result.same = $before -eq (Get-Snapshot)\n"
-
 
 @pytest.mark.parametrize(
-    "name", ["bundle [1]", "o'brien & co", "$x `y %TEMP%", "Ger\u00e4te \u20ac", "a;b,c #d"]
+    "name",
+    [
+        "bundle [1]",
+        "o'brien & co",
+        "$x `y %TEMP%",
+        "Ger\u00e4te \u20ac",
+        "a;b,c #d",
+        " bundle ",
+        "x __pycache__",
+    ],
 )
 def test_the_zip_may_be_unpacked_to_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
     folder = "(Join-Path $Folder '" + name.replace("'", "''") + "')"
@@ -25,6 +32,33 @@ def test_the_zip_may_be_unpacked_to_a_folder_of_any_name(tmp_path: Path, name: s
     result = play(tmp_path, move + install("$onePort") + AFTER)
     assert (result["code"], result["errors"]) == (0, []), result
     assert result["served"] == "1.2.0 on 5002"
+
+
+def test_the_present_location_may_be_no_folder(tmp_path: Path) -> None:
+    """In Windows' registry a path without a drive, as that of a share, would mean something else."""
+    there = "-Preferences 'Set-Location Env:'"
+    result = play(tmp_path, install(f"$onePort {there}") + AFTER)
+    assert (result["code"], result["errors"], result["served"]) == (0, [], "1.2.0 on 5002"), result
+    assert "is installed and running" in play(tmp_path, install(f"@{{}} {there}"))["output"]
+    assert play(tmp_path, install(f"@{{ Test = $true }} {there}"))["code"] == 0
+    wrong = play(tmp_path, install(f"@{{ ReplaceConfig = $true }} {there}"))
+    assert wrong["code"] == 2
+    removed = play(tmp_path, remove(f"@{{}} {there}") + AFTER)
+    assert (removed["code"], removed["errors"], removed["served"]) == (0, [], ""), removed
+
+
+def test_read_only_files_are_installed_as_writable_ones(tmp_path: Path) -> None:
+    """As from a CD, and with the list of files of another installation among them."""
+    lines = "'[[ports]]', 'device = \"COM4\"', 'tcp_port = 5004'"
+    steps = f"Set-Content -LiteralPath $root/given.toml -Value {lines}\n"
+    steps += "Set-Content -LiteralPath $bundle/installed-files.txt -Value 'x'\n"
+    steps += "foreach ($file in @(Get-ChildItem -LiteralPath $bundle -Recurse -File) + (Get-Item $root/given.toml)) { $file.IsReadOnly = $true }\n"
+    result = play(tmp_path, steps + install('@{ Config = "$root/given.toml" }') + AFTER)
+    assert (result["code"], result["errors"], result["served"]) == (0, [], "1.2.0 on 5004"), result
+    places = (tmp_path / "computer/Program Files", tmp_path / "computer/ProgramData")
+    files = [path for place in places for path in place.rglob("*") if path.is_file()]
+    assert [path for path in files if not path.stat().st_mode & 0o200] == []
+    assert play(tmp_path, install("@{ Test = $true }"))["code"] == 0
 
 
 @pytest.mark.parametrize("name", ["ports [1].toml", "o'brien.toml", "$ports.toml"])
@@ -107,16 +141,20 @@ def test_of_two_at_once_one_installs_and_the_other_says_why_not(tmp_path: Path) 
     assert (after["code"], after["errors"]) == (0, [])
 
 
-@pytest.mark.parametrize("command", ["python.exe", "", "C:\\hub4com\\com2tcp.bat", "/x/y.exe"])
+@pytest.mark.parametrize(
+    "command", ["python.exe", "", "C:\\hub4com\\com2tcp.bat", "/x/y.exe", "{programs}/x.exe"]
+)
 def test_a_task_of_that_name_that_runs_something_else_is_replaced(tmp_path: Path, command: str) -> None:
+    command = command.format(programs=tmp_path / "computer/Program Files/SerialHost")
     xml = f"<Task><Settings></Settings><Actions><Exec><Command>{command}</Command></Exec></Actions></Task>"
     task = f"$computer.tasks['\\SerialHost'] = @{{ xml = '{xml}'; enabled = $true; instance = $null }}"
     make = LISTENER + f"Set-Computer {{ {task} }}\n"
     test = play(tmp_path, make + install("@{ Test = $true }") + AFTER)
-    assert test["code"] == 2
-    assert "There is no configuration yet" in test["errors"][0]
+    assert test["code"] == 5
+    assert f"the task 'SerialHost' runs '{command}'" in test["output"]
     result = play(tmp_path, install("$onePort") + AFTER)
     assert (result["code"], result["served"]) == (0, "1.2.0 on 5002"), result
+    assert any(f"ran '{command}', which is not serial_host; it is replaced" in w for w in result["warnings"])
 
 
 def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
@@ -147,3 +185,83 @@ def test_the_configuration_is_a_folder(tmp_path: Path) -> None:
     result = play(tmp_path, make + install('@{ Config = "$root/given.toml" }') + AFTER)
     assert result["code"] == 2
     assert "is not a file" in result["errors"][0]
+
+
+DOWN = "Set-Computer { $computer.processes = @{}; $computer.listeners = @{}; $computer.meanwhile = @{ call = '%s' } }\n"
+
+
+def test_a_server_that_the_task_starts_in_the_meantime_is_ended_by_the_upgrade(tmp_path: Path) -> None:
+    down = LISTENER + DOWN % "Register-ScheduledTask *"
+    result = play(tmp_path, "Install $older $onePort\n" + down + install("@{}") + AFTER)
+    assert (result["code"], result["served"]) == (0, "1.2.0 on 5002"), result
+    assert [process["version"] for process in result["computer"]["processes"].values()] == ["1.2.0"]
+
+
+def test_a_server_that_the_task_starts_in_the_meantime_is_ended_by_the_removal(tmp_path: Path) -> None:
+    down = LISTENER + DOWN % "Unregister-ScheduledTask *"
+    result = play(tmp_path, FIRST + down + remove("@{ Purge = $true }") + AFTER)
+    assert (result["code"], result["errors"]) == (0, []), result
+    assert result["computer"]["processes"] == {}
+
+
+def test_a_server_is_ours_however_its_configuration_is_spelt(tmp_path: Path) -> None:
+    spell = (
+        "$one = @($computer.processes.Values)[0]; $one.line = $one.line.Replace('ProgramData', 'PROGRAMDATA')"
+    )
+    change = LISTENER + f"Set-Computer {{ {spell} }}\n"
+    result = play(tmp_path, "Install $older $onePort\n" + change + install("@{}") + AFTER)
+    assert (result["code"], result["served"]) == (0, "1.2.0 on 5002"), result
+
+
+def test_a_log_of_the_server_that_cannot_be_read_stops_nothing(tmp_path: Path) -> None:
+    """A folder in its place is as unreadable as a file that another program holds."""
+    block = "$null = New-Item -ItemType Directory -Force -Path (Join-Path $data 'log/serial-host.log')\n"
+    result = play(tmp_path, "Install $older $onePort\n" + block + install("@{}") + AFTER)
+    assert (result["code"], result["errors"], result["served"]) == (0, [], "1.2.0 on 5002"), result
+    failing = install("@{ Force = $true } -Kind fail -Name 'Start-ScheduledTask*'")
+    failed = play(tmp_path, failing.replace("$bundle", "$older") + AFTER)
+    assert (failed["code"], failed["served"]) == (1, "1.2.0 on 5002"), failed
+    assert "Everything is as before." in failed["errors"][0]
+
+
+@pytest.mark.parametrize(("script", "code"), [("Install", 2), ("Uninstall", 1)])
+def test_a_32_bit_powershell_is_refused(tmp_path: Path, script: str, code: int) -> None:
+    """Its Program Files and its registry are others: it would report success and leave everything there."""
+    common = "(Join-Path $bundle 'setup/common.ps1')"
+    narrow = f"$text = [System.IO.File]::ReadAllText({common})\n"
+    narrow += f"[System.IO.File]::WriteAllText({common}, $text.Replace('[System.Environment]::Is64BitProcess', '$false'))\n"
+    run = f"$result = Invoke-Script (Join-Path $bundle '{script}-SerialHost.ps1') @{{}}\n"
+    result = play(tmp_path, FIRST + narrow + "$before = Get-Snapshot\n" + run + SAME + AFTER)
+    assert (result["code"], result["same"], result["served"]) == (code, True, "1.2.0 on 5002"), result
+    assert "This is a 32-bit PowerShell" in result["errors"][0]
+    assert "Sysnative" in result["errors"][0]
+
+
+def test_a_rule_that_an_administrator_disabled_stays_so_and_is_named(tmp_path: Path) -> None:
+    disable = (
+        LISTENER + "Set-Computer { foreach ($rule in $computer.rules.Values) { $rule.enabled = 'False' } }\n"
+    )
+    named = "The firewall rule 'SerialHost-TCP-In-1.2.0' is disabled"
+    result = play(tmp_path, "Install $older $onePort\n" + disable + install("@{}") + AFTER)
+    assert result["code"] == 0
+    assert any(named in warning for warning in result["warnings"])
+    assert [rule["enabled"] for rule in result["computer"]["rules"].values()] == ["False"]
+    test = play(tmp_path, install("@{ Test = $true }") + AFTER)
+    assert (test["code"], named in test["output"]) == (5, True)
+
+
+def test_a_failure_is_written_to_the_event_log_in_one_line_without_quotation_marks(tmp_path: Path) -> None:
+    spoil = "Set-Content -LiteralPath (Join-Path $bundle 'runtime/python.exe') -Value '1.2.0 ends at once'\n"
+    whole = "foreach ($n in 'app/serial_host.txt', 'packages/serial.txt') { Set-Content -LiteralPath (Join-Path $bundle $n) -Value '1.2.0 ends at once' }\n"
+    quoted = "Set-Content -LiteralPath (Join-Path $root 'x') -Value 'x'\n"
+    words = install("@{} -Kind fail -Name 'Start-ScheduledTask*'").replace("fail", "quote")
+    result = play(tmp_path, "Install $older $onePort\n" + spoil + whole + quoted + words + AFTER)
+    assert result["code"] == 1
+    assert 'Injected "fault"' in result["errors"][0]
+    assert "Injected 'fault' in two lines" in result["computer"]["events"][-1]
+
+
+def test_a_first_installation_that_fails_leaves_no_source_in_the_event_log(tmp_path: Path) -> None:
+    result = play(tmp_path, install("$onePort -Kind fail -Name 'Start-ScheduledTask*'") + AFTER)
+    assert result["code"] == 1
+    assert result["computer"]["registry"] == {}

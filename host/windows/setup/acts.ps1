@@ -85,7 +85,7 @@ function Install-DataFolder {
             Move-Item -LiteralPath $run.Aside -Destination $place.Data
         }
     }
-    Write-Trouble -Message "$($place.Data) was there before the installation, and others than administrators may change it: it is now $($run.Aside)."
+    Write-Trouble -Message "$($place.Data) was there before the installation, and others than administrators may change it: it is now $($run.Aside). Look at it and remove it."
     Move-Item -LiteralPath $place.Data -Destination $run.Aside
     Sync-DataFolder
 }
@@ -101,6 +101,7 @@ function Install-NewConfig {
     }
     else {
         Copy-Item -LiteralPath (Resolve-Path -LiteralPath $asked.Config).ProviderPath -Destination $run.NewFile
+        (Get-Item -LiteralPath $run.NewFile -Force).IsReadOnly = $false
     }
     $again = @(Get-ServedPort -File $run.NewFile -Source $plan.Source | ForEach-Object -Process { [int] $_.tcpPort })
     if (($again -join ',') -ne ($plan.TcpPorts -join ',')) {
@@ -180,12 +181,17 @@ function Switch-Task {
     Push-Undo -Message $state.SwitchMessage -Step { Restore-Task }
     Switch-Config
     Install-TlsFolder
+    if ($plan.Task -and -not $plan.OldFolder) {
+        Write-Trouble -Message "The task '$($place.TaskName)' ran '$(Get-TaskCommand -Task $plan.Task)', which is not serial_host; it is replaced."
+    }
     Write-Step -Message 'Starting the new server in place of the old one'
     $definition = Get-StartupTaskDefinition -Execute $plan.Python -Argument $plan.Argument -Description $plan.Description
     $null = Register-ScheduledTask -TaskName $place.TaskName -TaskPath '\' -Xml $definition -Force -ErrorAction Stop
     # From here on there is nothing to go back to if the earlier program does not start, or if the ports of the
     # configuration in its place were changed.
     $state.IsForward = ($plan.Folder -eq $plan.OldFolder -and $plan.ConfigKind -eq 'kept' -and $run.PortsChanged) -or ($plan.OldFolder -and -not $plan.OldVersion)
+    # The task may have started the old program once more until it got the new one.
+    $run.OldServers = @(Get-ServerProcess | Where-Object -FilterScript { $run.OldServerIds -contains $_.ProcessId -or -not (Test-Inside -Path $_.ExecutablePath -Folder $plan.Folder) })
     Wait-ServerEnd -Process $run.OldServers -Python $plan.Python
     if ($run.Deferred.Count -gt 0) {
         $null = Add-Reservation -Port $run.Deferred
@@ -195,13 +201,23 @@ function Switch-Task {
     $state.Answer = Wait-ServerAnswer -Folder $plan.Folder -Version $plan.Version -Port $plan.TcpPorts
 }
 
+# The lines of the server's log; none if it cannot be read, because another program holds it, say.
+function Get-LogLine {
+    try {
+        if (Test-Path -LiteralPath $run.LogFile) {
+            Get-Content -LiteralPath $run.LogFile -Encoding UTF8
+        }
+    }
+    catch {
+        Write-SetupLog -Message "The server's log cannot be read: $_"
+    }
+}
+
 # The lines that the new server has logged.
 function Get-NewLogLine {
-    if (Test-Path -LiteralPath $run.LogFile) {
-        $lines = @(Get-Content -LiteralPath $run.LogFile -Encoding UTF8)
-        $first = if ($lines.Count -ge $run.LogLines) { $run.LogLines } else { 0 }
-        $lines | Select-Object -Skip $first | Select-Object -Last 20
-    }
+    $lines = @(Get-LogLine)
+    $first = if ($lines.Count -ge $run.LogLines) { $run.LogLines } else { 0 }
+    $lines | Select-Object -Skip $first | Select-Object -Last 20
 }
 
 # Does all of it. What fails, or is interrupted, is undone by Invoke-Undo.
@@ -221,8 +237,6 @@ function Install-All {
     $run.PortsChanged = ($oldPorts -join ',') -ne (@($plan.TcpPorts | ForEach-Object -Process { "$_" } | Sort-Object -Unique) -join ',')
     $run.OldServers = @(Get-ServerProcess)
     $run.OldServerIds = @($run.OldServers | ForEach-Object -Process { [int] $_.ProcessId })
-    if (Test-Path -LiteralPath $run.LogFile) {
-        $run.LogLines = @(Get-Content -LiteralPath $run.LogFile -Encoding UTF8).Count
-    }
+    $run.LogLines = @(Get-LogLine).Count
     Switch-Task
 }

@@ -28,6 +28,14 @@ function Get-SetupPlace {
     }
 }
 
+# Windows gives a 32-bit process other folders, other programs and another part of the registry.
+function Assert-SixtyFourBit {
+    if (-not [System.Environment]::Is64BitProcess) {
+        $other = Join-Path -Path $env:SystemRoot -ChildPath 'Sysnative\WindowsPowerShell\v1.0\powershell.exe'
+        throw "This is a 32-bit PowerShell: run the script in the 64-bit one, which is $other from here."
+    }
+}
+
 # What one run of a script keeps in mind.
 function Get-SetupState([bool] $Quietly) {
     @{
@@ -61,6 +69,12 @@ function Write-SetupLog([string] $Message) {
     }
 }
 
+# A message that may end with a name or a number, as a sentence that another can follow.
+function ConvertTo-Sentence([string] $Text) {
+    $trimmed = $Text.Trim()
+    if ($trimmed -match '[.!?]$') { $trimmed } else { "$trimmed." }
+}
+
 # Progress for people; -Quiet leaves it to the log.
 function Write-Step([string] $Message) {
     Write-SetupLog -Message $Message
@@ -76,7 +90,12 @@ function Write-Trouble([string] $Message) {
 
 # An entry in Windows' event log, where monitoring looks. The source is registered by the installer.
 function Write-SetupEvent([string] $Type, [int] $Id, [string] $Message) {
-    $result = Invoke-Program -FilePath 'eventcreate.exe' -ArgumentList '/L', 'APPLICATION', '/SO', 'SerialHost', '/T', $Type, '/ID', "$Id", '/D', $Message
+    if (-not (Test-Registered -Key $place.EventKey)) {
+        return # eventcreate.exe would register the source, and it would stay when the installation is undone
+    }
+    # Windows PowerShell does not hand a quotation mark inside of an argument over.
+    $text = $Message -replace '"', "'" -replace '\s+', ' '
+    $result = Invoke-Program -FilePath 'eventcreate.exe' -ArgumentList '/L', 'APPLICATION', '/SO', 'SerialHost', '/T', $Type, '/ID', "$Id", '/D', $text
     if ($result.ExitCode -ne 0) {
         Write-SetupLog -Message "The event log did not take: $Message ($($result.Text))"
     }

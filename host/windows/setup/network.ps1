@@ -164,6 +164,19 @@ function Clear-FirewallRule([string] $Keep) {
     }
 }
 
+# A sentence if our rule is switched off: an administrator did that, so it is not switched on again.
+function Get-RuleTrouble([string] $Folder) {
+    $name = Get-RuleName -Folder $Folder
+    try {
+        if (@(Get-OwnRule | Where-Object -FilterScript { $_.Name -eq $name -and -not $_.Enabled }).Count -gt 0) {
+            "The firewall rule '$name' is disabled, so other computers and virtual machines do not reach the ports. To enable it: Enable-NetFirewallRule -Name $name"
+        }
+    }
+    catch {
+        Write-SetupLog -Message "The firewall rules cannot be read: $_"
+    }
+}
+
 # A sentence if a group policy makes Windows ignore the rules of this computer.
 function Get-FirewallPolicyTrouble {
     try {

@@ -27,7 +27,7 @@ function Get-WantedSource([string] $OldFolder) {
 function Get-ServedPort([string] $File, [string] $Source) {
     $result = Invoke-Program -FilePath (Get-ProgramPython -Folder $Source) -ArgumentList '-I', '-m', 'serial_host', 'check', $File, '--json'
     if ($result.ExitCode -ne 0) {
-        throw "The configuration $File cannot be used: $($result.Text)"
+        throw "The configuration $File cannot be used: $($result.Text -replace '(^|\s)serial_host: ', '$1')"
     }
     @(($result.Output -join "`n" | ConvertFrom-Json).ports)
 }
@@ -35,8 +35,8 @@ function Get-ServedPort([string] $File, [string] $Source) {
 # Finds out where the new configuration comes from: 'kept', 'file' or 'written'. Throws if there is none.
 function Get-ConfigKind {
     $given = $asked.Port -or $asked.TcpPort -or $asked.Config
-    if ($given -and ($asked.Previous -or $asked.Test)) {
-        throw '-Previous and -Test take the configuration that is installed: leave out -Port, -TcpPort and -Config.'
+    if ($given -and $asked.Previous) {
+        throw '-Previous takes the configuration that is installed: leave out -Port, -TcpPort and -Config.'
     }
     if ($asked.Config -and ($asked.Port -or $asked.TcpPort)) {
         throw 'Say either -Port with -TcpPort, or -Config.'
@@ -93,6 +93,11 @@ function Get-OnePortConfig {
     "tcp_port = $($asked.TcpPort)"
 }
 
+# What the task gives the program on its command line.
+function Get-TaskArgument {
+    "-I -m serial_host run --config `"$($place.Config)`" --log-file `"$(Join-Path -Path $place.Log -ChildPath 'serial-host.log')`""
+}
+
 # All that is known before the first change. Throws, in words for the administrator, if it cannot be installed so.
 #   Source, Version       the folder with the program that is to be installed, and its version
 #   Folder, Python        where it will lie
@@ -103,9 +108,9 @@ function Get-OnePortConfig {
 #   Argument, Description of the task
 #   Change                the whole in a few words, such as 'serial_host 1.0.0 -> 1.1.0'
 function Get-InstallationPlan($Asked) {
-    if (-not [System.Environment]::Is64BitProcess) {
-        throw 'This is a 32-bit PowerShell; run the script in the 64-bit one.'
-    }
+    Assert-SixtyFourBit
+    Assert-TrustedWay -Path $place.Programs
+    Assert-TrustedWay -Path $place.Data
     $task = Get-StartupScheduledTask -TaskName $place.TaskName
     $oldFolder = Get-TaskFolder -Task $task
     $source = Get-WantedSource -OldFolder $oldFolder
@@ -135,7 +140,7 @@ function Get-InstallationPlan($Asked) {
     elseif ($installed) {
         $folder = $source
         $faults = @(Get-ProgramFault -Folder $folder)
-        if ($faults.Count -gt 0 -and -not $asked.Test) {
+        if ($faults.Count -gt 0) {
             throw "The program in $folder is damaged ($($faults[0])). Run the script in the folder that the zip was unpacked to."
         }
     }
@@ -150,7 +155,6 @@ function Get-InstallationPlan($Asked) {
     elseif ($oldFolder -and $oldVersion -ne $version) {
         $change = "serial_host $oldVersion -> $version"
     }
-    $logFile = Join-Path -Path $place.Log -ChildPath 'serial-host.log'
     @{
         Task            = $task
         OldFolder       = $oldFolder
@@ -166,7 +170,7 @@ function Get-InstallationPlan($Asked) {
         ServedPorts     = $servedPorts
         TcpPorts        = $tcpPorts
         Description     = 'Serves the serial ports of this computer over TCP.'
-        Argument        = "-I -m serial_host run --config `"$($place.Config)`" --log-file `"$logFile`""
+        Argument        = Get-TaskArgument
         Change          = $change
     }
 }

@@ -8,17 +8,21 @@ $programParts = 'app', 'packages', 'runtime', 'licences'
 $manifestName = 'installed-files.txt'
 $catalogName = 'serial-host.cat'
 
+# The files of a program relative to its folder, byte code apart, in the same order whatever the language is.
 function Get-RelativeFile([string] $Folder) {
-    $start = $Folder.TrimEnd('\', '/').Length + 1
-    Get-ChildItem -LiteralPath $Folder -Recurse -File -Force |
-        Where-Object -FilterScript { $_.FullName -notlike '*__pycache__*' -and $_.Name -ne $manifestName } |
-        ForEach-Object -Process { $_.FullName.Substring($start) } | Sort-Object
+    $start = (Get-Item -LiteralPath $Folder -Force).FullName.TrimEnd('\', '/').Length + 1
+    [string[]] $names = @(
+        Get-ChildItem -LiteralPath $Folder -Recurse -File -Force | ForEach-Object -Process { $_.FullName.Substring($start) } |
+            Where-Object -FilterScript { $_ -notmatch '(^|[\\/])__pycache__[\\/]' -and $_ -ne $manifestName }
+    )
+    [System.Array]::Sort($names, [System.StringComparer]::OrdinalIgnoreCase)
+    $names
 }
 
 # 'HASH  relative\path' for each file of a program, byte code apart.
 function Get-ProgramManifest([string] $Folder) {
     foreach ($name in Get-RelativeFile -Folder $Folder) {
-        $hash = Get-FileHash -LiteralPath (Join-Path -Path $Folder -ChildPath $name) -Algorithm SHA256
+        $hash = Get-FileHash -LiteralPath (Join-Path -Path $Folder -ChildPath $name) -Algorithm SHA256 -ErrorAction Stop
         "$($hash.Hash)  $name"
     }
 }
@@ -43,7 +47,7 @@ function Get-ProgramFault([string] $Folder) {
         if (-not (Test-Path -LiteralPath $file)) {
             "$name is missing"
         }
-        elseif ((Get-FileHash -LiteralPath $file -Algorithm SHA256).Hash -ne $hash) {
+        elseif ((Get-FileHash -LiteralPath $file -Algorithm SHA256 -ErrorAction Stop).Hash -ne $hash) {
             "$name was changed"
         }
     }
@@ -109,7 +113,12 @@ function Copy-Program([string] $Source, [string] $Folder, [string[]] $Manifest) 
     if (($copied -join "`n") -ne ($Manifest -join "`n")) {
         throw "The copy in $Folder is not equal to $Source."
     }
-    Unblock-File -LiteralPath @(Get-ChildItem -LiteralPath $Folder -Recurse -File -Force | ForEach-Object -Process { $_.FullName })
+    $files = @(Get-ChildItem -LiteralPath $Folder -Recurse -File -Force)
+    foreach ($file in @($files | Where-Object -FilterScript { $_.IsReadOnly })) {
+        # From a CD or a share; such a file can neither be unblocked nor replaced.
+        $file.IsReadOnly = $false
+    }
+    Unblock-File -LiteralPath @($files | ForEach-Object -Process { $_.FullName })
     Set-Content -LiteralPath (Join-Path -Path $Folder -ChildPath $manifestName) -Value $Manifest -Encoding UTF8
 }
 

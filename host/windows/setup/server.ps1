@@ -16,15 +16,23 @@ function Get-ProgramPython([string] $Folder) {
     Join-Path -Path $Folder -ChildPath 'runtime\python.exe'
 }
 
+# The program that a task runs; '' if its action is of another kind.
+function Get-TaskCommand($Task) {
+    $first = @($Task | ForEach-Object -Process { $_.Actions } | Select-Object -First 1 | ForEach-Object -Process { $_.PSObject.Properties['Execute'] })
+    @($first | ForEach-Object -Process { "$($_.Value)".Trim('"') }) -join ''
+}
+
 # The folder of the serial_host that the task runs; nothing if it runs something else: anybody may name a task so.
 function Get-TaskFolder($Task) {
     if (-not $Task) {
         return
     }
-    $first = @($Task | ForEach-Object -Process { $_.Actions } | Select-Object -First 1 | ForEach-Object -Process { $_.PSObject.Properties['Execute'] })
-    $command = @($first | ForEach-Object -Process { "$($_.Value)".Trim('"') }) -join ''
+    $command = Get-TaskCommand -Task $Task
     if (Test-Inside -Path $command -Folder $place.Programs) {
-        Split-Path -Path (Split-Path -Path $command -Parent) -Parent
+        $folder = Split-Path -Path (Split-Path -Path $command -Parent) -Parent
+        if ($folder -eq $place.Programs -or (Test-Inside -Path $folder -Folder $place.Programs)) {
+            $folder
+        }
     }
 }
 
@@ -33,7 +41,8 @@ function Get-ServerProcess([string] $Folder = $place.Programs) {
     $all = @(Get-CimInstance -ClassName Win32_Process -Filter "Name = 'python.exe'" -ErrorAction Stop)
     foreach ($process in $all) {
         $line = "$($process.CommandLine)"
-        if ((Test-Inside -Path $process.ExecutablePath -Folder $Folder) -and $line.Contains(' run ') -and $line.Contains($place.Config)) {
+        $isOurs = $line.Contains(' run ') -and $line.IndexOf($place.Config, [System.StringComparison]::OrdinalIgnoreCase) -ge 0
+        if ($isOurs -and (Test-Inside -Path $process.ExecutablePath -Folder $Folder)) {
             $process
         }
     }
@@ -113,7 +122,7 @@ function Wait-ServerAnswer([string] $Folder, [string] $Version, [int[]] $Port) {
         }
         $running = @(Get-ServerProcess -Folder $Folder)
         if ($running.Count -eq 0 -and ($seen -or $attempt -ge 12)) {
-            throw 'The server ended right after its start.'
+            throw 'The server ended right after its start. To see what it says, run it by hand, such as: .\serial-host.cmd run COM3 5002 -v'
         }
         foreach ($process in $running) {
             $seen = $true

@@ -45,6 +45,9 @@ function Enter-Call([string] $Name, [string] $Detail = '') {
     $w = $script:world
     if ($w.Frozen) { throw [System.InvalidOperationException]::new('PowerShell was killed') }
     $null = $w.Calls.Add("$Name $Detail")
+    # Windows PowerShell 5.1 passes an argument with a quotation mark on as several.
+    if ($Name -like '*.exe' -and $Detail.Contains('"')) { throw [System.ArgumentException]::new("A quotation mark in an argument of ${Name}: $Detail") }
+    Step-Meanwhile "$Name $Detail"
     if ($w.WatchTask) { Test-TaskIsWhole "$Name $Detail" }
     if (-not $w.Faulted -and ($w.Calls.Count -eq $w.At -or ($w.Name -and "$Name $Detail" -like $w.Name))) {
         $w.Faulted = $true
@@ -63,9 +66,21 @@ function Enter-Call([string] $Name, [string] $Detail = '') {
                 throw [System.InvalidOperationException]::new('PowerShell was killed')
             }
             'die' { Microsoft.PowerShell.Management\Stop-Process -Id $PID -Force; Microsoft.PowerShell.Utility\Start-Sleep -Seconds 60 }
+            'quote' { throw [System.Management.Automation.RuntimeException]::new("Injected `"fault`"`r`nin two lines.") }
             default { throw [System.Management.Automation.RuntimeException]::new("Injected fault in $Name.") }
         }
     }
+}
+
+# What others do right before a call: a user writes a file, or a minute passes, after which the tasks start what does not run.
+function Step-Meanwhile([string] $Call) {
+    $other = $script:world.State['meanwhile']
+    if (-not $other -or $Call -notlike $other.call) { return }
+    $script:world.State.Remove('meanwhile')
+    if (-not $other['file']) { Step-Minute; return }
+    [System.IO.File]::WriteAllText($other.file, $other.text)
+    $script:world.State.acls[$other.file] = @{ owner = 'S-1-5-21-1-2-3-1001'; protected = $false; entries = @() }
+    Save-Computer
 }
 
 # "At no moment is there no enabled task whose program is whole": looked at before each call of an upgrade.

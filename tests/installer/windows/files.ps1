@@ -114,5 +114,11 @@ function Test-FileCatalog {
 function Unblock-File {
     [CmdletBinding()]
     param([Parameter(Mandatory)] [string[]] $LiteralPath)
-    try { Enter-Call 'Unblock-File' } catch { Write-FileError $PSCmdlet $_ }
+    try {
+        Enter-Call 'Unblock-File'
+        foreach ($path in $LiteralPath) {
+            if ([System.IO.FileInfo]::new($path).IsReadOnly) { throw [System.UnauthorizedAccessException]::new("Access to the path '$path' is denied.") }
+        }
+    }
+    catch { Write-FileError $PSCmdlet $_ }
 }

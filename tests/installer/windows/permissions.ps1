@@ -27,7 +27,8 @@ function Get-Acl {
     [CmdletBinding()]
     param([Parameter(Mandatory)] [string] $LiteralPath)
     try {
-        Enter-Call 'Get-Acl' (Split-Path $LiteralPath -Leaf)
+        # What lies above the computer's folder is no part of it.
+        if ($LiteralPath.StartsWith("$($script:world.Root)/")) { Enter-Call 'Get-Acl' (Split-Path $LiteralPath -Leaf) }
         if (-not (Test-Path -LiteralPath $LiteralPath)) { throw "Cannot find path '$LiteralPath' because it does not exist." }
         [pscustomobject] @{ Sddl = "O:$((Read-Permission $LiteralPath).owner)G:BA$(Get-FullPermission $LiteralPath)" }
     }
@@ -48,7 +49,9 @@ function icacls.exe {
         elseif ($word -eq '/inheritance:r') { $acl = (Read-Permission $path).Clone(); $acl.protected = $true; $acls[$path] = $acl }
         elseif ($word -eq '/remove') {
             $index++
-            $acl = (Read-Permission $path).Clone(); $account = $sids[$args[$index]]
+            if ($script:world.State['deaf'] -eq '/remove') { continue }
+            $acl = (Read-Permission $path).Clone(); $account = $sids[$args[$index]] ?? $args[$index].TrimStart('*')
+            if ($account -notmatch '^([A-Z]{2}|S-1-[\d-]+)$') { Complete-Native 1332 'No mapping between account names and security IDs was done.'; return }
             $acl.entries = @($acl.entries | Where-Object { $_ -notlike "*;;;$account)" }); $acls[$path] = $acl
         }
         elseif ($word -eq '/grant:r') {

@@ -84,7 +84,9 @@ function reg.exe {
 }
 
 function eventcreate.exe {
-    try { Enter-Call 'eventcreate.exe' } catch { if ($script:world.Frozen) { throw }; Complete-Native 1 "$_"; return }
+    try { Enter-Call 'eventcreate.exe' "$args" } catch { if ($script:world.Frozen) { throw }; Complete-Native 1 "$_"; return }
+    $source = "HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application\$($args[3])"
+    if (-not $script:world.State.registry.ContainsKey($source)) { $script:world.State.registry[$source] = @{ CustomSource = 1 } }
     $script:world.State.events = @($script:world.State.events) + "$args"
     Save-Computer
     $global:LASTEXITCODE = 0
