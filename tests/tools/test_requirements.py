@@ -6,9 +6,12 @@ import re
 import subprocess
 import tomllib
 from collections import defaultdict
+from importlib.metadata import distributions as distributions_here
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet as Specifiers
+from packaging.utils import canonicalize_name
 
 from bundle import wheels
 from distributions import distributions
@@ -45,6 +48,21 @@ def test_a_library_has_the_same_version_everywhere() -> None:
         for pin in wheels.pins(file):
             versions[pin.name].add(pin.version)
     assert not {name: found for name, found in versions.items() if len(found) > 1}
+
+
+OLDEST = "3.11.2"
+"""Debian 12's Python, the oldest that the README names. pip-compile takes what the Python that runs it can use."""
+
+
+def test_what_is_pinned_can_be_used_by_the_oldest_python() -> None:
+    pinned = {(pin.name, pin.version) for file in FILES for pin in wheels.pins(file)}
+    wanted = {
+        found.name: Specifiers(found.metadata["Requires-Python"])
+        for found in distributions_here()
+        if (canonicalize_name(found.name), found.version) in pinned and "Requires-Python" in found.metadata
+    }
+    assert len(wanted) > 50
+    assert not {name: str(python) for name, python in wanted.items() if not python.contains(OLDEST)}
 
 
 def test_what_builds_a_distribution_is_pinned_too() -> None:
