@@ -84,7 +84,7 @@ class Assembler:
         for port in self._ports.values():
             block = port.block
             if block is not None and (
-                now is None or now - block.last > max(SETTLE_SECONDS, self._patience(port, block))
+                now is None or _apart(now, block.last) > max(SETTLE_SECONDS, self._patience(port, block))
             ):
                 yield from self._close(port)
 
@@ -93,7 +93,7 @@ class Assembler:
         ended = [
             (port.block.at, port)
             for port in self._ports.values()
-            if port.block is not None and now - port.block.last > self._patience(port, port.block)
+            if port.block is not None and _apart(now, port.block.last) > self._patience(port, port.block)
         ]
         for _, port in sorted(ended, key=lambda one: one[0]):
             yield from self._close(port)
@@ -120,6 +120,11 @@ class Assembler:
             port.request = None
         yield block
         yield from port.findings.block(block.port, block.last, found)
+
+
+def _apart(now: float, last: float) -> float:
+    """Return the seconds between two moments, also if the clock was set back between them."""
+    return abs(now - last)
 
 
 def _matched(frame: Frame, request: Block, answer: Block) -> Frame:

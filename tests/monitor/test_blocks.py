@@ -40,6 +40,22 @@ def test_chunks_without_a_gap_are_one_block_and_the_silence_before_it_is_known()
     assert round(second.gap, 6) == 1.99
 
 
+def test_a_clock_that_is_set_back_ends_a_block_and_holds_nothing_back() -> None:
+    """A virtual machine's clock is set when it goes on after a pause."""
+    assembler = Assembler()
+    records = [Record(5000.0, "a", FROM_DEVICE, b"before"), Record(1400.0, "a", FROM_DEVICE, b"after")]
+    items = [item for record in records for item in assembler.feed(record)]
+    assert [item.data for item in items if isinstance(item, Block)] == [b"before"]
+    assert not list(assembler.flush(1400.01))
+    [after] = assembler.flush(1401.0)
+    assert isinstance(after, Block)
+    assert (after.data, after.gap) == (b"after", 0.0)
+    assert not list(assembler.feed(Record(1500.0, "a", FROM_DEVICE, b"last")))
+    [last] = assembler.flush(1000.0)
+    assert isinstance(last, Block)
+    assert last.data == b"last"
+
+
 def test_the_other_direction_and_events_end_a_block_and_other_ports_do_not() -> None:
     items = assembled(
         [
