@@ -398,6 +398,40 @@ def test_the_host_refuses_a_renegotiation(
     assert b"no renegotiation" in out
 
 
+def test_the_host_answers_requests_for_new_keys_also_while_the_device_says_nothing(
+    start_secured_host: Callable[..., SecuredHost], client: Path, tmp_path: Path
+) -> None:
+    """Otherwise the answers would pile up."""
+    host = start_secured_host()
+    host.command("trust", _fingerprint(client))
+    said = tmp_path / "said"
+    # Without -quiet a line `K` asks the server for new keys, in the way of TLS 1.3.
+    with (
+        said.open("wb") as output,
+        subprocess.Popen(
+            ["openssl", "s_client", "-connect", f"127.0.0.1:{host.port}", "-cert", client, "-msg"],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+        ) as process,
+    ):
+        stdin = process.stdin
+        assert stdin is not None
+
+        def answered() -> bool:
+            stdin.write(b"K\n")
+            stdin.flush()
+            return (
+                len(re.findall(rb"^<<< TLS 1.3, Handshake.*KeyUpdate", said.read_bytes(), re.MULTILINE)) > 2
+            )
+
+        try:
+            host.wait_for_client()
+            wait_for(answered, "answers to requests for new keys")
+        finally:
+            process.kill()
+
+
 def test_what_is_trusted_is_read_by_pythons_tls_too(
     start_secured_host: Callable[..., SecuredHost], client: Path
 ) -> None:

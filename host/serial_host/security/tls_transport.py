@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 _READ_SIZE = 4096
 """Bytes read at once."""
 
+_MOST_QUEUED = 65536
+"""Limit in bytes of what waits for the client. The device is not read when 8 KB wait; a client that goes on asking TLS for
+new keys and reads nothing would fill the process."""
+
 
 class TlsTransport(asyncio.Transport):
     """The transport that a session uses instead of that of its TCP connection."""
@@ -31,9 +35,6 @@ class TlsTransport(asyncio.Transport):
         self._paused = False
         self._ended = False
         """Whether the end of the stream was written."""
-        self._answers_itself = tls.version != "TLSv1.3"
-        """Whether the TLS session may have bytes to send without a call of `write`, because it refuses
-        renegotiations."""
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self._transport.set_write_buffer_limits(high, low)
@@ -115,20 +116,28 @@ class TlsTransport(asyncio.Transport):
             buffer[: len(data)] = data
             self._upper.buffer_updated(len(data))
             if not self._tls.more:
-                return
-        if self._answers_itself and (output := self._tls.output()) and self._takes_more:
-            self._transport.write(output)
-        if self._tls.ended and not self._transport.is_closing():
+                break
+        self._answer()
+        if self._transport.get_write_buffer_size() > _MOST_QUEUED:
+            self._end("it keeps sending requests of TLS without reading the answers")
+        elif self._tls.ended and not self._transport.is_closing():
             self._upper.eof_received()
 
     @property
     def _takes_more(self) -> bool:
         return not self._ended and not self._transport.is_closing()
 
+    def _answer(self) -> None:
+        """Send what TLS says by itself: an alert, the refusal of a renegotiation, new keys that the client asked for."""
+        if (output := self._tls.output()) and self._takes_more:
+            self._transport.write(output)
+
     def _fail(self, error: TlsError) -> None:
-        if (alert := self._tls.output()) and self._takes_more:
-            self._transport.write(alert)
-        self._upper.connection_lost(ConnectionError(f"TLS failed: {error}"))
+        self._answer()
+        self._end(f"TLS failed: {error}")
+
+    def _end(self, reason: str) -> None:
+        self._upper.connection_lost(ConnectionError(reason))
         self._transport.abort()
 
 

@@ -21,6 +21,10 @@ from serial_tls.errors import TlsError
 if TYPE_CHECKING:  # a connection without TLS needs no OpenSSL
     from serial_relay.remote.secure import Secured
 
+_MOST_QUEUED = 65536
+"""Limit in bytes of what waits for the host. The application is not read when anything waits; a host that goes on asking
+TLS for new keys and reads nothing would fill the process."""
+
 _RECORDS = 256
 """Records after which the number of those that the other end has acknowledged is checked."""
 
@@ -40,9 +44,6 @@ class TlsStream:
         self._events = events
         self._secured = secured
         self._session = secured.session
-        self._answers_itself = self._session.version != "TLSv1.3"
-        """Whether the TLS session may have bytes to send without a call of `write`, because it refuses
-        renegotiations."""
         self._deliver: Callable[[bytes], None] = events.device_data
         self._reading = False
         self._going_on: asyncio.Handle | None = None
@@ -160,12 +161,19 @@ class TlsStream:
                 break
             self._deliver(data)
             if not self._session.more:
-                return
-        if self._answers_itself and (output := self._session.output()):
-            self._send(output, 0)
-        if self._session.ended:
+                break
+        self._answer()
+        if self._stream.unwritten > _MOST_QUEUED:
+            what = f"{self.address} keeps sending requests of TLS without reading our answers"
+            self._end(RemoteError(ErrorCode.TLS, what))
+        elif self._session.ended:
             what = f"{self.address} closed the connection: the device may be absent or in use there"
             self._end(RemoteError(ErrorCode.CLOSED_BY_HOST, what))
+
+    def _answer(self) -> None:
+        """Send what TLS says by itself: an alert, the refusal of a renegotiation, new keys that the host asked for."""
+        if output := self._session.output():
+            self._send(output, 0)
 
     def _send(self, record: bytes, data: int) -> None:
         self._sent_bytes += len(record)
@@ -190,8 +198,7 @@ class TlsStream:
         return size
 
     def _fail(self, error: TlsError) -> None:
-        if alert := self._session.output():
-            self._send(alert, 0)
+        self._answer()
         self._end(self._secured.explain(error))
 
     def _end(self, error: RemoteError) -> None:

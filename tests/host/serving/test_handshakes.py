@@ -8,13 +8,14 @@ import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from serial_host.config import TlsSettings
 from serial_host.security.kept import Kept
 from serial_host.security.security import Security
+from serial_host.security.tls_transport import TlsTransport
 from serial_host.serving import admission, entrance
 from serial_tls import handshake
 from serial_tls.identity import Identity, make_identity, save_identity
@@ -272,3 +273,24 @@ def test_a_client_that_is_revoked_while_it_waits_is_not_served(
             assert is_over(second)
         assert running.status()["connects"] == 1
     assert "was refused: its certificate is no longer trusted" in caplog.text
+
+
+def test_a_client_that_asks_and_does_not_read_is_cut(
+    tmp_path: Path, tcp_port: int, security: Security, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What TLS answers by itself, such as new keys, would fill the process otherwise."""
+    with server(tcp_port, security) as running:
+        running.wait_listening()
+        with secured(tmp_path, tcp_port) as client:
+            exchange(client)
+            session = running._server._ports[0]._session
+            assert session is not None
+            transport = cast("TlsTransport", session._transport)
+            monkeypatch.setattr(transport._tls, "output", lambda: b"x" * 100_000)
+
+            def cut() -> bool:
+                with contextlib.suppress(OSError):
+                    client.sendall(b"x")
+                return running.status()["client"] is None
+
+            until(cut)

@@ -203,6 +203,21 @@ async def test_a_changed_record_ends_the_connection_and_is_not_delivered(link: L
     assert link.stream.close().to_device >= len(b"after the end")
 
 
+async def test_a_peer_that_asks_and_does_not_read_is_given_up(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What TLS answers by itself, such as new keys, would fill the process otherwise."""
+    monkeypatch.setattr(link.stream._session, "output", lambda: b"x" * 100_000)
+    for _ in range(1000):
+        if link.owner.lost:
+            break
+        await link.send(b"x")
+        await asyncio.sleep(0)
+    await until(lambda: link.owner.lost)
+    assert "keeps sending requests of TLS without reading our answers" in str(link.owner.lost[0])
+    assert link.stream.unwritten < 200_000
+
+
 async def test_a_reset_is_told_once(link: Link) -> None:
     link.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     link.peer.close()
