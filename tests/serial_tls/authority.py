@@ -45,8 +45,14 @@ class TestAuthority:
     def pem(self) -> str:
         return self.certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
 
-    def issue(self, *names: x509.GeneralName, begin: float = -1, end: float = 1) -> Identity:
-        """Issue a certificate for some names that is valid from BEGIN to END, in days from now."""
+    def issue(
+        self,
+        *names: x509.GeneralName,
+        begin: float = -1,
+        end: float = 1,
+        usage: x509.ObjectIdentifier | None = None,
+    ) -> Identity:
+        """Issue a certificate for some names that is valid from BEGIN to END, in days from now, and for one usage only."""
         key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.now(UTC)
         certificate = (
@@ -64,6 +70,8 @@ class TestAuthority:
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
             )
         )
+        if usage is not None:
+            certificate = certificate.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         if names:
             certificate = certificate.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return Identity((certificate.sign(self._key, hashes.SHA256()), *self.chain), key)

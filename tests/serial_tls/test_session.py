@@ -7,6 +7,7 @@ from ipaddress import ip_address
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL, crypto
 
 from serial_tls.endpoint import Authority, Endpoint, Pins, Trust
@@ -238,6 +239,15 @@ def test_who_has_a_certificate_of_the_authority_issues_none() -> None:
     forged = TestAuthority.of(module).issue(MODULE, HOST)
     assert by_authority(forged, host).errors[Role.SERVER].reason is Reason.BAD_CERTIFICATE
     assert by_authority(module, forged).errors[Role.CLIENT].reason is Reason.BAD_CERTIFICATE
+
+
+def test_a_certificate_for_the_other_end_is_refused() -> None:
+    """IoT Edge gives modules certificates of clients, with which none of them can be a host."""
+    client = AUTHORITY.issue(MODULE, HOST, usage=ExtendedKeyUsageOID.CLIENT_AUTH)
+    server = AUTHORITY.issue(MODULE, HOST, usage=ExtendedKeyUsageOID.SERVER_AUTH)
+    assert not by_authority(client, server).errors
+    assert by_authority(client, client).errors[Role.CLIENT].reason is Reason.BAD_CERTIFICATE
+    assert by_authority(server, server).errors[Role.SERVER].reason is Reason.BAD_CERTIFICATE
 
 
 def test_a_chain_without_its_middle_is_refused() -> None:

@@ -45,6 +45,8 @@ class Identities:
         """The own identity that waits to be activated."""
         self._edge: Identity | None = None
         self._making = asyncio.Lock()
+        """Held while a file of the own identity is read or written."""
+        self._fetching: asyncio.Task[Identity] | None = None
         self._renewing: asyncio.Task[None] | None = None
 
     @property
@@ -91,22 +93,18 @@ class Identities:
         Raises:
             IdentityError: the identity is not available; the text says what to do.
         """
+        if kind is TlsIdentity.EDGE:
+            return await self._get_edge()
         async with self._making:
-            if kind is TlsIdentity.OWN:
-                return await self._get_own()
-            if self._edge is None or _expired(self._edge):
-                self._edge = await self._fetch()
-            if self._renewing is None:
-                self._renewing = asyncio.create_task(self._keep_fresh(), name="edge identity")
-            return self._edge
+            return await self._get_own()
 
     async def stop(self) -> None:
-        """Stop renewing the certificate of IoT Edge."""
-        if self._renewing is not None:
-            self._renewing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._renewing
-            self._renewing = None
+        """Stop asking for certificates of IoT Edge."""
+        tasks = [task for task in (self._fetching, self._renewing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._renewing = None
 
     def _kept(self) -> KeptIdentity:
         if self._state_dir is None:
@@ -124,6 +122,20 @@ class Identities:
             log.info("the fingerprint of this module is %s", self._own.fingerprint)
             self._on_change()
         return self._own
+
+    async def _get_edge(self) -> Identity:
+        if self._edge is None or _expired(self._edge):
+            if self._fetching is None:
+                self._fetching = asyncio.create_task(self._fetch(), name="edge identity")
+                self._fetching.add_done_callback(self._fetched)
+            # All ports wait for one answer, which may take seconds, or learn of one failure.
+            self._edge = await asyncio.shield(self._fetching)
+        if self._renewing is None:
+            self._renewing = asyncio.create_task(self._keep_fresh(), name="renewal of the edge identity")
+        return self._edge
+
+    def _fetched(self, _task: asyncio.Task[Identity]) -> None:
+        self._fetching = None
 
     async def _fetch(self) -> Identity:
         from serial_relay.identity.workload import WorkloadApi  # noqa: PLC0415

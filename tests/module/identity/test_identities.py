@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from serial_relay.config import TlsIdentity
 from serial_relay.identity import identities
 from serial_relay.identity.identities import Identities
 from serial_tls.errors import IdentityError
+from serial_tls.identity import Identity
 from serial_tls.names import wrong_module
 from tests.edgehub import certificates
 from tests.edgehub.workload import WorkloadApi
@@ -149,6 +151,33 @@ async def test_a_workload_api_that_is_away_is_an_error_with_its_place(workload: 
     workload.start()
     assert len((await edge.get(TlsIdentity.EDGE)).chain) == 2
     await edge.stop()
+
+
+async def test_all_ports_wait_for_one_answer_of_the_workload_api_and_others_for_none(
+    workload: WorkloadApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[None] = []
+    answers = threading.Event()
+
+    def hang(_self: object) -> Identity:
+        asked.append(None)
+        assert answers.wait(30)
+        raise IdentityError("the workload API does not answer")
+
+    monkeypatch.setattr("serial_relay.identity.workload.WorkloadApi.new_identity", hang)
+    identities = Identities(tmp_path, client(workload))
+    ports = [asyncio.create_task(identities.get(TlsIdentity.EDGE)) for _ in range(8)]
+    await until(lambda: asked)
+    assert (await identities.get(TlsIdentity.OWN)).fingerprint == identities.fingerprint
+    ports.pop().cancel()  # a port that is switched off leaves the others theirs
+    answers.set()
+    for port in ports:
+        with pytest.raises(IdentityError, match="does not answer"):
+            await port
+    assert len(asked) == 1
+    monkeypatch.undo()
+    assert len((await identities.get(TlsIdentity.EDGE)).chain) == 2
+    await identities.stop()
 
 
 @pytest.mark.parametrize(
