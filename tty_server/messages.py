@@ -18,7 +18,7 @@ LONGEST = 4096
 
 MAJOR = 120
 """The devices' major number, from the range for local and experimental use (Documentation/admin-guide/devices.txt)."""
-MOST_MINORS = 256
+MOST_MINORS = 512
 NO_MINOR = 0xFFFF
 MINOR = struct.Struct("<H")
 """What the relay sends with a new port's socket: the minor number that the port had before, or `NO_MINOR`."""

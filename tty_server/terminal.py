@@ -150,6 +150,7 @@ class Terminal:
         self.exclusive = False
         self._polls.clear()
         self.received.clear()
+        self.grant()  # what was written may wait for a device that waits for room for its answer
         self.output.stopped = False
         if self.breaking is not None or self.output.size:
             self._closing = self.now() + LONGEST_DRAIN
@@ -164,7 +165,6 @@ class Terminal:
             self.set_outputs(0)
         self.set_break(on=False)
         self._tell_open()
-        self.grant()
 
     def _tell_open(self) -> None:
         self.relay.tell(Kind.OPEN, OPENED.pack(self.users > 0, self._read))

@@ -318,6 +318,21 @@ def test_without_hupcl_the_lines_stay_raised_after_the_last_close(port: Port) ->
     assert port.told(Kind.OUTPUTS) == [bytes([DTR | RTS])]
 
 
+def test_the_last_close_makes_room_for_a_device_that_waits_before_it_takes_more(port: Port) -> None:
+    handle = port.open()
+    port.recorder.room = 0
+    port.write(handle, b"unsent")
+    port.terminal.device_data(bytes(8192))
+    granted = len(port.told(Kind.GRANT))
+    port.close(handle)
+    assert len(port.told(Kind.GRANT)) > granted
+    assert port.told(Kind.OPEN)[-1][0] == 1, "the bytes are still to be sent"
+    port.recorder.room = 6
+    port.terminal.progress()
+    assert bytes(port.recorder.sent) == b"unsent"
+    assert port.told(Kind.OPEN)[-1][0] == 0
+
+
 def test_a_poll_is_woken_by_each_arrival(port: Port) -> None:
     handle = port.open()
     for number in range(3):
