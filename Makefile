@@ -120,7 +120,7 @@ test-arm64: ## run the module's own tests of ptys and relays in the arm64 image,
 	@tools/setup test release
 	@tools/as_root $(PYTHON) -m pytest -n 0 -m arm64 -o cache_dir=.cache/container/pytest -rP tests/arm64 $(PYTEST_ARGUMENTS)
 
-test-tty: ## character devices as serial ports, in user-mode Linux with CUSE (two minutes)
+test-tty: ## character devices as serial ports, in user-mode Linux with CUSE (six minutes)
 	@tools/setup test tty powershell
 	@npm ci --prefix tests/tty/node --ignore-scripts --no-audit --no-fund --silent || echo "node-serialport cannot be had, so its test is skipped"
 	@PYTHONPATH=.:tools $(PYTHON) -m tests.tty.suites || echo "the libraries' own tests cannot be had, so they are skipped"
