@@ -154,6 +154,16 @@ def test_a_connection_may_carry_several_requests(relay: Relay) -> None:
 ANY_METHOD = f'there is no method "fly"; there are {", ".join(sorted(METHOD_NAMES))}'
 
 
+@pytest.mark.parametrize("port", ["fly", ["scale"], {"scale": 1}, 5])
+def test_what_is_no_port_cannot_be_watched(relay: Relay, port: object) -> None:
+    request = json.dumps({"method": "monitor", "payload": {"port": port}}).encode() + b"\n"
+    match answers(relay, request):
+        case [{"status": status, "payload": {"error": str(reason)}}]:
+            assert (status, reason.rpartition("; ")[2]) == (404, "there are away, scale, wrong")
+        case other:
+            pytest.fail(f"no answer for people: {other}")
+
+
 def test_the_socket_is_for_its_user_alone_and_goes_with_the_process(lone: Relay) -> None:
     path = socket_of(lone)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
