@@ -7,6 +7,8 @@ and the renaming is tried again later. No line is lost, and only the oldest file
 from __future__ import annotations
 
 import io
+import os
+import sys
 import time
 from pathlib import Path
 
@@ -41,6 +43,7 @@ class LogFile:
                 written of it is not written twice.
         """
         if not self._rest:
+            self._leave_if_moved()
             self._rotate_if_full(len(line))
             self._rest = memoryview(line)
         if self._file is None:
@@ -56,6 +59,20 @@ class LogFile:
 
     def _open(self) -> io.FileIO:
         return self._path.open("ab", buffering=0)
+
+    def _leave_if_moved(self) -> None:
+        """Go on in a new file where somebody has removed or renamed this one, as logrotate does.
+
+        Windows lets nobody do that with a file that is open.
+        """
+        if sys.platform == "win32" or self._file is None:
+            return
+        try:
+            moved = not os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+        except FileNotFoundError:
+            moved = True
+        if moved:
+            self.close()
 
     def _rotate_if_full(self, more: int) -> None:
         now = time.monotonic()

@@ -121,6 +121,17 @@ def test_an_existing_file_is_continued_and_a_device_never_renamed(path: Path) ->
     null.close()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody do that with a file that is open")
+def test_a_file_that_somebody_moves_or_removes_is_made_again(path: Path, file: LogFile) -> None:
+    file.write(line(1))
+    path.rename(path.with_suffix(".old"))
+    file.write(line(2))
+    path.unlink()
+    file.write(line(3))
+    file.write(line(4))
+    assert numbers(path.with_suffix(".old"), path) == [1, 3, 4]
+
+
 class Stalled:
     """Takes nothing until it is let go."""
 
