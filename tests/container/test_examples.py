@@ -242,10 +242,14 @@ def test_the_kubernetes_manifests_relay_follow_changes_and_survive_a_restart(
     log.wait_for_an_answer()
 
     started = time.monotonic()
-    podman("stop", "--time", "60", relay.container)
+    grace = daemon_set["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    podman("stop", "--time", str(grace), relay.container)
     print(f"the relay's container stopped in {time.monotonic() - started:.2f} s")
     assert relay.inspect("{{.State.ExitCode}}") == "0", "137 would be a kill at the end of the grace time"
     assert not os.path.lexists(f"/dev/{port}")
+    written = podman("logs", relay.container)
+    said = (written.stdout + written.stderr).splitlines()
+    assert any(line.endswith(f" - port {port}: stopped") for line in said), "nothing is discarded"
 
 
 def test_a_pod_without_its_configuration_is_alive_and_not_ready(

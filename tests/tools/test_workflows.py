@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,26 @@ def test_a_step_runs_one_command_that_exists_here(path: Path) -> None:
         elif not any(re.fullmatch(other, command) for other in OTHERS):
             assert not arguments, command
             assert (ROOT / program).is_file(), command
+
+
+def test_each_file_of_a_release_is_uploaded_once() -> None:
+    """`gh release create` uploads a file as often as it is named, and the hoster refuses the second one."""
+    image = ("{}.oci.tar", "{}.cdx.json", "{}-licences.zip")
+    files = [
+        *(kind.format(f"eflow-serial-relay-1.1.0-{name}") for name in ("amd64", "arm64v8") for kind in image),
+        *(
+            f"{kind}-1.1.0-{name}.json"
+            for name in ("amd64", "arm64v8")
+            for kind in ("deployment", "layered-deployment")
+        ),
+        *("serial-host-1.1.0-win-amd64.zip", "serial-host-1.1.0-win-amd64.cdx.json", "SHA256SUMS"),
+    ]
+    text = (ROOT / ".github/workflows/release.yml").read_text("utf-8")
+    [command] = re.findall(r"run: (gh release create .*)$", text, re.MULTILINE)
+    patterns = [word.removeprefix("dist/") for word in command.split() if word.startswith("dist/")]
+    patterns.remove("publishing/release-notes.md")
+    named = [name for pattern in patterns for name in files if fnmatchcase(name, pattern)]
+    assert sorted(named) == sorted(files)
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
