@@ -120,6 +120,7 @@ function Install([string] $From, [hashtable] $Parameters = @{}) {
 # As 1.0.0 left a computer: the program in the top folder, one rule, the list of reservations.
 function Install-100 {
     New-Bundle $programs '1.0.0'
+    Remove-Item -LiteralPath (Join-Path $programs 'setup') -Recurse
     $null = New-Item -ItemType Directory -Force -Path (Join-Path $data 'log')
     Set-Content -LiteralPath (Join-Path $data 'serial-host.toml') -Value '[[ports]]', 'device = "COM3"', 'tcp_port = 5002'
     Set-Content -LiteralPath (Join-Path $data 'reserved-tcp-ports.txt') -Value 5002 -Encoding ASCII

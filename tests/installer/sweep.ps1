@@ -27,6 +27,7 @@ $scenarios = @{
     'in-place'       = @{ Prepare = { Install $bundle $onePort; Set-Content -LiteralPath (Join-Path $data 'serial-host.toml') -Value $twoPorts }; Script = $installed; Parameters = @{} }
     'replace-config' = @{ Prepare = { Install $older $onePort; Set-Content -LiteralPath $given -Value $twoPorts }; Script = $install; Parameters = @{ Config = $given; ReplaceConfig = $true } }
     'previous'       = @{ Prepare = { Install $older $onePort; Install $bundle }; Script = $installed; Parameters = @{ Previous = $true } }
+    'previous-100'   = @{ Prepare = { Install-100; Install $bundle }; Script = $installed; Parameters = @{ Previous = $true } }
     'repair'         = @{ Prepare = { Install $bundle $onePort; Set-Content -LiteralPath (Join-Path $programs '1.2.0/packages/serial.txt') -Value 'damaged' }; Script = $install; Parameters = @{} }
     'permissions'    = @{ Prepare = { Install $bundle $onePort; Set-Damage }; Script = $install; Parameters = @{} }
     'aside'          = @{ Prepare = { Set-Foreign }; Script = $install; Parameters = $onePort }
@@ -85,11 +86,11 @@ if ($clean.code -eq 0 -and ($removes -or -not $clean.broken.Count)) {
         $outcome = if ((Get-Snapshot) -eq $before) { 'as before' } elseif ($removes) { if ((Get-Snapshot) -eq $after) { 'removed' } else { 'removed in part' } }
         elseif ((Get-Served) -eq $servedAfter) { 'new version serves' } elseif ($servedBefore -and (Get-Served) -eq $servedBefore) { 'old version serves' } else { 'nothing serves' }
         if ($Only) { $run | ConvertTo-Json -Depth 3; if (-not $wrong) { Compare-Object ($before -split "`n") ((Get-Snapshot) -split "`n") | Out-String } }
-        $switched = (Read-Computer).tasks['\SerialHost'] -and (Read-Computer).tasks['\SerialHost'].xml.Contains('1.1.0')
+        $switched = (Read-Computer).tasks['\SerialHost'] -and -not (Read-Computer).tasks['\SerialHost'].xml.Contains('1.2.0')
         if (-not $wrong) {
             $again = if ([System.IO.File]::Exists($chosen.Script)) { $chosen.Script } else { $chosen.Script.Replace((Split-Path $chosen.Script), $bundle) }
             $second = Invoke-Script $again $chosen.Parameters
-            if ($Scenario -eq 'previous' -and $switched) {
+            if ($Scenario -like 'previous*' -and $switched) {
                 # A second -Previous goes to the other version again.
                 if ($second.code -ne 0 -or -not (Get-Served)) { $wrong = "the second run ended with $($second.code): $($second.errors)" }
             }

@@ -12,7 +12,7 @@ import pytest
 
 from tests.installer import powershell
 from tests.installer.powershell import play
-from tests.installer.steps import AFTER, FIRST, LISTENER, install, other_listens
+from tests.installer.steps import AFTER, FIRST, LISTENER, SAME, install, other_listens
 
 pytestmark = pytest.mark.installer
 
@@ -28,8 +28,11 @@ def test_success_is_said_with_what_to_paste_into_the_twin(tmp_path: Path) -> Non
     }
 
 
-def test_with_tls_the_server_may_keep_its_key_and_its_fingerprint_is_in_what_to_paste(tmp_path: Path) -> None:
-    config = "Set-Content $root/tls.toml -Value (@('[[ports]]', 'device = \"COM3\"', 'tcp_port = 5002', '[tls]'))\n"
+@pytest.mark.parametrize("tls", ["[tls]", "tls = { }", '[ "tls" ]'])
+def test_with_tls_the_server_may_keep_its_key_and_its_fingerprint_is_in_what_to_paste(
+    tmp_path: Path, tls: str
+) -> None:
+    config = f"Set-Content $root/tls.toml -Value (@('[[ports]]', 'device = \"COM3\"', 'tcp_port = 5002', '{tls}'))\n"
     result = play(tmp_path, config + install('@{ Config = "$root/tls.toml" }') + AFTER)
     assert result["code"] == 0, result
     document = result["output"][result["output"].index("\n{") : result["output"].rindex("}") + 1]
@@ -195,6 +198,31 @@ def test_only_the_present_and_the_previous_version_are_kept(tmp_path: Path) -> N
     assert (programs / "runtime").is_dir()
     play(tmp_path, "Install $older @{ Force = $true }\n")
     assert sorted(path.name for path in programs.iterdir() if path.is_dir()) == ["1.1.0", "1.2.0"]
+
+
+def test_previous_goes_back_to_1_0_0_which_stays_as_it_was(tmp_path: Path) -> None:
+    programs = tmp_path / "computer" / "Program Files" / "SerialHost"
+    play(tmp_path, "Install-100\n")
+    before = {path: path.read_bytes() for path in programs.rglob("*") if path.is_file()}
+    installed = "(Join-Path $programs '1.2.0/Install-SerialHost.ps1')"
+    back = FIRST + f"$result = Invoke-Script {installed} @{{ Previous = $true }}\n"
+    result = play(tmp_path, back + AFTER)
+    assert (result["code"], result["errors"], result["served"]) == (0, [], "1.0.0 on 5002"), result
+    assert {path: path.read_bytes() for path in before} == before
+    assert (programs / "1.2.0").is_dir()
+    again = play(tmp_path, install("@{}") + AFTER)
+    assert (again["code"], again["served"]) == (0, "1.2.0 on 5002")
+
+
+@pytest.mark.parametrize("place", ["$programs", "(Join-Path $programs 'unpacked')"])
+def test_a_zip_that_was_unpacked_among_the_installed_programs_is_refused(tmp_path: Path, place: str) -> None:
+    unpack = f"Copy-Item -LiteralPath $bundle -Destination {place} -Recurse\n$before = Get-Snapshot\n"
+    run = f"$result = Invoke-Script (Join-Path {place} 'Install-SerialHost.ps1') $onePort\n"
+    result = play(tmp_path, unpack + run + SAME + AFTER)
+    assert (result["code"], result["same"]) == (2, True), result
+    assert (
+        "unpack the zip somewhere else and run the script there. Nothing was changed." in result["errors"][0]
+    )
 
 
 def test_a_damaged_installation_is_removed(tmp_path: Path) -> None:

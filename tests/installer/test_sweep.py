@@ -20,7 +20,16 @@ pytestmark = pytest.mark.installer
 
 SCENARIOS = (
     *("replace-config", "aside", "permissions", "first", "upgrade-100", "upgrade"),
-    *("repair", "in-place", "previous", "tune", "uninstall", "uninstall-100", "uninstall-tuned"),
+    *(
+        "repair",
+        "in-place",
+        "previous",
+        "previous-100",
+        "tune",
+        "uninstall",
+        "uninstall-100",
+        "uninstall-tuned",
+    ),
 )
 """The scenarios of sweep.ps1, those with the most calls first."""
 

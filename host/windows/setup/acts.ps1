@@ -29,6 +29,9 @@ function Get-RunState {
 }
 
 function Install-Program {
+    if ($plan.Folder -eq $plan.Source) {
+        return # it is the program of a version that is installed
+    }
     if ((Test-Path -LiteralPath $plan.Folder) -and @(Get-ProgramFault -Folder $plan.Folder).Count -eq 0) {
         return
     }
@@ -131,7 +134,7 @@ function Switch-Config {
 
 # With [tls] in the configuration the server keeps its key and the modules that it trusts in a folder where it may write.
 function Install-TlsFolder {
-    if (-not (Select-String -LiteralPath $place.Config -Pattern '^\s*\[\s*tls\s*\]' -Quiet)) {
+    if (-not (Select-String -LiteralPath $place.Config -Pattern '^\s*(\[\s*["'']?tls["'']?\s*\]|["'']?tls["'']?\s*[.=])' -Quiet)) {
         return
     }
     if (-not (Test-Path -LiteralPath $place.Tls)) {

@@ -20,6 +20,11 @@ function Get-WantedSource([string] $OldFolder) {
     if (-not (Test-Path -LiteralPath $python)) {
         throw "$python is missing: run this script in the folder that the zip was unpacked to."
     }
+    # Copying it to where it lies would remove it.
+    $isInstalled = (Test-Inside -Path $asked.Folder -Folder $place.Programs) -and (Test-ProgramFolder -Folder $asked.Folder)
+    if (-not $isInstalled -and ($asked.Folder -eq $place.Programs -or (Test-Inside -Path $asked.Folder -Folder $place.Programs))) {
+        throw "$($asked.Folder) is in the folder of the installed programs, but was not put there by this script: unpack the zip somewhere else and run the script there."
+    }
     $asked.Folder
 }
 

@@ -103,7 +103,7 @@ function Invoke-LightPython([string] $Python, [string[]] $Words) {
             }
             if ($line -match ' stop ') { Stop-Server ([int] $id); Save-Computer; "stopped the server (process $id)" }
             else {
-                $tls = if (Select-String -LiteralPath (Join-Path $env:ProgramData 'SerialHost/serial-host.toml') -Pattern '^\[tls\]' -Quiet) { @{ fingerprint = 'sha256:' + '0' * 64 } }
+                $tls = if (Select-String -LiteralPath (Join-Path $env:ProgramData 'SerialHost/serial-host.toml') -Pattern '^\[?[" ]*tls' -Quiet) { @{ fingerprint = 'sha256:' + '0' * 64 } }
                 @{ servers = @(@{ version = $state.processes[$id].version; pid = [int] $id; ports = $state.processes[$id].ports; tls = $tls }) } | ConvertTo-Json -Compress -Depth 6
             }
         }
