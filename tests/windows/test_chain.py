@@ -321,10 +321,19 @@ def test_stop_ends_it_cleanly(
 ) -> None:
     host = start_host()
     relay = start_relay(running, tmp_path, host.port)
-    exchange(open_as_application(running, relay), device, b"before", b"answer")
+    application = open_as_application(running, relay)
+    exchange(application, device, b"before", b"answer")
+    last = bytes(range(256)) * 16
+    application.write(last)
+    sent = len(b"before") + len(last)
+    relay.wait(
+        lambda: relay.metric("to_device_bytes_total", port="scale") == sent, "the last bytes to be sent"
+    )
     status, output = host.command("stop")
     assert status == 0, output
     assert host.program.wait() == 0, host.program.log
+    assert device.read(len(last)) == last
+    assert "did not reach the device" not in host.program.log
     relay.wait_for_status("scale", state="retrying")
 
     host.start()
