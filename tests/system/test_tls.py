@@ -256,6 +256,18 @@ def test_a_module_renews_its_identity_without_an_outage(
     assert "no new identity is prepared: run 'identity --renew' first" in again.stderr
 
 
+def test_a_module_has_an_identity_before_any_port_uses_tls(
+    start_secured_host: StartSecuredHost, start_relay: StartRelay
+) -> None:
+    host = start_secured_host()
+    relay = start_relay({NAME: {"tcpPort": host.port, "enabled": False}})
+    relay.wait_for_status(NAME, state="disabled")
+    assert "this module has no identity yet" in relay.command("identity").stdout
+    host.command("trust", relay.command("identity", "--renew").stdout.splitlines()[0])
+    relay.configure({NAME: entry(host)})
+    relay.wait_for_status(NAME, state="connected")
+
+
 def test_a_module_that_does_not_know_the_host_says_what_to_add(
     start_secured_host: StartSecuredHost, start_relay: StartRelay
 ) -> None:
