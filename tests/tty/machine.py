@@ -38,7 +38,7 @@ echo o >/proc/sysrq-trigger
 sleep 60
 """
 
-_LIMIT = 1200
+_LIMIT = 1800
 """Seconds after which the machine is ended."""
 
 
