@@ -12,6 +12,7 @@ import contextlib
 import gc
 import logging
 import socket
+import tempfile
 import threading
 import time
 import tracemalloc
@@ -154,11 +155,18 @@ def test_what_is_kept_for_a_capture(memory: Memory) -> None:
 
 
 @pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A directory whose name leaves room for that of a socket, which may have 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="bounds-") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
 async def control(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Taps, socket.socket]]:
     """A module's control channel with the taps behind it, and a client of it that reads nothing by itself."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_path))
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     taps = Taps()
 

@@ -32,7 +32,7 @@ AUTOMATIC = frozenset(
             "PID",
             "PSBoundParameters",
         ),
-        *("PSCmdlet", "PSScriptRoot", "true", "WhatIfPreference"),
+        *("PSCmdlet", "PSCommandPath", "PSScriptRoot", "true", "WhatIfPreference"),
     ]
 )
 """Variables that PowerShell sets (about_Automatic_Variables, about_Preference_Variables)."""

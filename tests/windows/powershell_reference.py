@@ -86,6 +86,8 @@ Select-String: AllMatches CaseSensitive Context Encoding Exclude Include InputOb
     Pattern Quiet SimpleMatch
 Select-Object: ExcludeProperty ExpandProperty First Index InputObject Last Property Skip SkipLast Unique
     Wait
+Pop-Location: PassThru StackName UseTransaction
+Push-Location: LiteralPath PassThru Path StackName UseTransaction
 Set-Location: LiteralPath PassThru Path StackName UseTransaction
 Set-NetFirewallRule: Action AsJob Authentication CimSession Confirm Description Direction DisplayGroup
     DisplayName DynamicTarget EdgeTraversalPolicy Enabled Encryption Group IcmpType InputObject

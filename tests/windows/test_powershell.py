@@ -31,8 +31,10 @@ APPROVED_VERBS = frozenset(
     [
         *(
             "Add",
+            "Assert",
             "Clear",
             "Close",
+            "ConvertTo",
             "Copy",
             "Find",
             "Get",
@@ -108,7 +110,7 @@ def test_names_are_of_approved_verbs(path: Path) -> None:
     names = list(Script.read(path).functions())
     names += [path.stem] if path in (INSTALL, UNINSTALL) else []
     for name in names:
-        assert re.fullmatch(r"([A-Z][a-z]+)-([A-Z][A-Za-z]+)", name)
+        assert re.fullmatch(r"([A-Z][A-Za-z]+)-([A-Z][A-Za-z]+)", name)
         assert name.split("-")[0] in APPROVED_VERBS
 
 

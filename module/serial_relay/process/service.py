@@ -123,7 +123,7 @@ class Service:
 
     def synchronised(self, reported: Document | None = None) -> None:
         """See `TwinEvents`."""
-        self._reporter.resend_all(time.monotonic(), reported=reported)
+        self._reporter.resend_all(time.monotonic(), reported)
         self._report_due.set()
 
     async def method_called(self, name: str, payload: object) -> tuple[int, object]:

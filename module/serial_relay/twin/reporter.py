@@ -122,14 +122,14 @@ class Reporter:
         settled = now + _SETTLE
         self._changed_at = settled if self._changed_at is None else min(self._changed_at, settled)
 
-    def resend_all(self, now: float, held: Document | None = None, reported: Document | None = None) -> None:
-        """Start again, because the other side holds `held`, or something unknown (None). Call this after each reconnect.
+    def resend_all(self, now: float, reported: Document | None = None) -> None:
+        """Start again, because it is unknown what the other side holds. Call this after each reconnect.
 
-        A patch in flight is forgotten; if there was one, `held` is not trusted, since it may predate that patch.
-        `reported` is what the other side showed, in the form that it has there: it may be older than what was sent last,
-        so only its keys count. Those that are no longer wanted, also from an earlier run of the module, are removed.
+        A patch in flight is forgotten. `reported` is what the other side showed, in the form that it has there: it may be
+        older than what was sent last, so only its keys count. Those that are no longer wanted, also from an earlier run of
+        the module, are removed.
         """
-        self._hold(None if self._sent else held)
+        self._held = None
         if reported is not None:
             found = incoming(reported, plug_and_play=self._plug_and_play)
             self._names.update(found.pop("serialPorts"))
@@ -190,7 +190,9 @@ class Reporter:
     def accepted(self) -> None:
         """Record that the last patch is stored."""
         if self._sent:
-            self._hold(self._sent.section)
+            self._held = self._sent.section
+            self._names = set(self._held.get("serialPorts", ()))
+            self._places = _places(self._held)
             self._sent = None
             self._retry = _FIRST_RETRY
 
@@ -204,17 +206,6 @@ class Reporter:
             self._changed_at = now
             self._not_before = now + self._retry
             self._retry = min(2 * self._retry, _LAST_RETRY)
-
-    def _hold(self, section: Document | None) -> None:
-        if section is None:
-            self._held = None
-            return
-        self._held = {
-            key: section[key] for key in (*MODULE_KEYS, "serialPorts", ACKNOWLEDGEMENTS) if key in section
-        }
-        ports = self._held.get("serialPorts")
-        self._names = set(ports) if isinstance(ports, Mapping) else set()
-        self._places = _places(section)
 
     def _unknown(self, ports: Iterable[str]) -> dict[str, Any]:
         return united(unknown_section(self._names.union(ports)), self._places)

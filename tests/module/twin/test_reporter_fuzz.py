@@ -191,13 +191,12 @@ class Life(RuleBasedStateMachine):
             else:
                 self.reporter.failed(self.now)
 
-    @rule(known=st.booleans(), shown=st.booleans(), lost=st.booleans())
-    def the_other_side_is_back(self, known: bool, shown: bool, lost: bool) -> None:
+    @rule(shown=st.booleans(), lost=st.booleans())
+    def the_other_side_is_back(self, shown: bool, lost: bool) -> None:
         if lost:
             self.hub = ModuleTwin()
         self.under_way = None
-        held = copy.deepcopy(self.hub.reported) if known and not self.plug_and_play else None
-        self.reporter.resend_all(self.now, held, self.hub.whole()["reported"] if shown else None)
+        self.reporter.resend_all(self.now, self.hub.whole()["reported"] if shown else None)
 
     @invariant()
     def the_hub_holds_no_more_than_it_takes(self) -> None:
