@@ -92,7 +92,7 @@ test-packages: ## install the parts with the newest and the lowest versions, on 
 	@tools/setup test
 	@$(PYTHON) -m pytest -n 0 -m packages -rP tests/packages $(PYTEST_ARGUMENTS)
 
-test-installer: ## run the Windows installer in PowerShell with all faults at each call (about 6 minutes; SWEEP=half: 4)
+test-installer: ## run the Windows installer in PowerShell with all faults at each call (about 12 minutes; SWEEP=third: 5)
 	@tools/setup test powershell
 	@SWEEP=$(SWEEP) $(PYTHON) -m pytest -n 2 -m installer tests/installer $(PYTEST_ARGUMENTS)
 

@@ -47,13 +47,13 @@ def run(*arguments: str | Path, timeout: float = SECONDS) -> subprocess.Complete
     )
 
 
-def sweep(scenario: str, folder: Path, *, scripts: Path = SCRIPTS, half: bool = False) -> dict[str, Any]:
-    """Run one scenario of sweep.ps1 and return its report; with `half` as many cases as two for each call."""
+def sweep(scenario: str, folder: Path, *, scripts: Path = SCRIPTS, third: bool = False) -> dict[str, Any]:
+    """Run one scenario of sweep.ps1 and return its report; with `third` one case for each call."""
     done = run(
         "-File",
         HERE / "sweep.ps1",
         *("-Scenario", scenario, "-Scripts", scripts, "-Folder", folder),
-        *(("-Half",) if half else ()),
+        *(("-Third",) if third else ()),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -5,7 +5,7 @@ param(
     [Parameter(Mandatory)] [string] $Scripts, # host/windows
     [Parameter(Mandatory)] [string] $Folder, # of this run alone
     [string[]] $Kinds = @('fail', 'stop', 'kill'),
-    [switch] $Half, # 'stop' at the odd calls and 'kill' at the even ones only
+    [switch] $Third, # one kind at each call, in turns
     [string] $Only = '' # one case, 'kill 17', with all that the scripts say
 )
 
@@ -76,7 +76,7 @@ $after = Get-Snapshot
 $servedAfter = Get-Served
 $report = @{ scenario = $Scenario; calls = $clean.calls.Count; code = $clean.code; before = $servedBefore; after = $servedAfter; output = $clean.output; errors = $clean.errors; warnings = $clean.warnings; broken = $clean.broken; cases = @{}; faults = @() }
 if ($clean.code -eq 0 -and ($removes -or -not $clean.broken.Count)) {
-    $cases = @(foreach ($kind in $Kinds) { for ($at = 1; $at -le $clean.calls.Count; $at++) { if (-not $Half -or $kind -eq 'fail' -or ($kind -eq 'stop') -eq ($at % 2 -eq 1)) { , @($kind, $at) } } })
+    $cases = @(foreach ($kind in $Kinds) { for ($at = 1; $at -le $clean.calls.Count; $at++) { if (-not $Third -or $at % $Kinds.Count -eq $Kinds.IndexOf($kind)) { , @($kind, $at) } } })
     if ($Only) { $cases = @(, @($Only.Split(' ')[0], [int] $Only.Split(" ")[1])) }
     foreach ($case in $cases) {
         $kind, $at = $case
