@@ -429,12 +429,15 @@ def test_the_start_up_tasks_command_line_serves_the_installed_configuration(
     (data / "serial-host.toml").write_text("\r\n".join(lines))
 
     plan = (program_folder / "setup" / "plan.ps1").read_text("utf-8-sig")
-    [argument] = re.findall(r'^ *Argument *= "(.*)"', plan, re.MULTILINE)
+    [argument] = re.findall(r'^function Get-TaskArgument {\n *"(.*)"', plan.replace("\r", ""), re.MULTILINE)
     argument = argument.replace("`", "")
-    files = {"$($place.Config)": "serial-host.toml", "$logFile": r"log\serial-host.log"}
-    for variable, name in files.items():
-        assert variable in argument
-        argument = argument.replace(variable, rf"C:\ProgramData\SerialHost\{name}")
+    files = {
+        "$($place.Config)": "serial-host.toml",
+        "$(Join-Path -Path $place.Log -ChildPath 'serial-host.log')": r"log\serial-host.log",
+    }
+    for expression, name in files.items():
+        assert expression in argument
+        argument = argument.replace(expression, rf"C:\ProgramData\SerialHost\{name}")
     words = [word.strip('"') for word in argument.split()]
     program = wine.start(tmp_path / "task.log", program_folder / "runtime" / "python.exe", *words)
     running.callback(program.kill)
