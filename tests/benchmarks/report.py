@@ -123,7 +123,7 @@ def picture(path: Path, distributions: Distributions, sections: Mapping[str, Seq
         xscale="log",
         xlim=(0.01, 2),
         xlabel="share of the target's limit used (left of the line: reached)",
-        title="Targets; the thin line is the middle half of the rounds",
+        title="Targets; line: half of the rounds",
     )
     right.grid(visible=True, axis="x", alpha=0.3)
 
