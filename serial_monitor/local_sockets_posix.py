@@ -1,7 +1,7 @@
 """The Unix sockets of running programs, by which the commands of the same machine reach them.
 
 Each program has a directory for its sockets below `XDG_RUNTIME_DIR`; without that, below /run for root and below the
-temporary directory for others.
+temporary directory for others. A socket is named after its process, so that several never take each other's.
 """
 
 from __future__ import annotations
@@ -46,25 +46,30 @@ def other_directories(program: str) -> Sequence[Path]:
     return ()
 
 
-def running(directories: Sequence[Path], name: re.Pattern[str]) -> list[int]:
-    """Return the ids of the processes whose sockets in some directories answer.
+def name(program: str, pid: int) -> str:
+    """Return the file name of a process's socket."""
+    return f"{program}-{pid}.sock"
 
-    `name` matches the file name of a socket, and its first group is the process id. The socket that a killed process left
-    behind is removed.
+
+def running(directories: Sequence[Path], program: str) -> list[int]:
+    """Return the ids of the processes of a program whose sockets in some directories answer.
+
+    The socket that a killed process left behind is removed.
     """
+    pattern = re.compile(rf"{re.escape(program)}-(\d+)\.sock")
     found = set()
     for place in directories:
         with contextlib.suppress(FileNotFoundError, PermissionError):
             for path in place.iterdir():
-                match = name.fullmatch(path.name)
+                match = pattern.fullmatch(path.name)
                 if match is not None and answers(path):
                     found.add(int(match[1]))
     return sorted(found)
 
 
-def find(directories: Sequence[Path], name: str) -> Path:
-    """Return the path of a socket in the first directory that has it, or else in the first directory."""
-    paths = [place / name for place in directories]
+def find(directories: Sequence[Path], program: str, pid: int) -> Path:
+    """Return the path of a process's socket in the first directory that has it, or else in the first directory."""
+    paths = [place / name(program, pid) for place in directories]
     return next((path for path in paths if path.exists()), paths[0])
 
 

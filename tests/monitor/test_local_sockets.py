@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ if sys.platform == "win32":
 
 from serial_monitor import local_sockets_posix as local_sockets
 
-NAME = re.compile(r"program-(\d+)\.sock")
+PROGRAM = "program"
 
 
 def test_a_running_program_is_found_and_what_a_killed_one_left_is_removed(tmp_path: Path) -> None:
@@ -25,15 +24,15 @@ def test_a_running_program_is_found_and_what_a_killed_one_left_is_removed(tmp_pa
         killed.close()
         (tmp_path / "program-x.sock").touch()
         (tmp_path / "program-9.sock").touch()
-        assert local_sockets.running([tmp_path], NAME) == [12]
+        assert local_sockets.running([tmp_path], PROGRAM) == [12]
         assert not (tmp_path / "program-7.sock").exists()
         assert (tmp_path / "program-x.sock").exists()
         assert local_sockets.answers(tmp_path / "program-12.sock")
-    assert local_sockets.running([tmp_path], NAME) == []
+    assert local_sockets.running([tmp_path], PROGRAM) == []
 
 
 def test_without_the_directory_nothing_runs(tmp_path: Path) -> None:
-    assert local_sockets.running([tmp_path / "none"], NAME) == []
+    assert local_sockets.running([tmp_path / "none"], PROGRAM) == []
 
 
 def test_no_connection_is_an_error_of_the_system(tmp_path: Path) -> None:
@@ -65,10 +64,10 @@ def test_root_in_a_session_finds_programs_of_the_session_and_services(
             place.mkdir(parents=True)
             sock.bind(str(place / f"program-{number}.sock"))
             sock.listen()
-        assert local_sockets.running(places, NAME) == [4, 30]
-        assert local_sockets.find(places, "program-4.sock") == places[1] / "program-4.sock"
-        assert local_sockets.find(places, "program-30.sock") == places[0] / "program-30.sock"
-    assert local_sockets.find(places, "program-5.sock") == places[0] / "program-5.sock"
+        assert local_sockets.running(places, PROGRAM) == [4, 30]
+        assert local_sockets.find(places, PROGRAM, 4) == places[1] / "program-4.sock"
+        assert local_sockets.find(places, PROGRAM, 30) == places[0] / "program-30.sock"
+    assert local_sockets.find(places, PROGRAM, 5) == places[0] / "program-5.sock"
 
 
 def test_root_without_a_session_looks_below_run_alone(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,12 +97,12 @@ def test_a_program_that_starts_is_never_taken_for_one_that_was_killed(
     class Slow(socket.socket):
         def bind(self, address: str) -> None:  # type: ignore[override]
             super().bind(address)
-            seen.append(local_sockets.running([tmp_path], NAME))
+            seen.append(local_sockets.running([tmp_path], PROGRAM))
 
     monkeypatch.setattr(socket, "socket", Slow)
     with local_sockets.listen(path):
         assert seen == [[]]
-        assert local_sockets.running([tmp_path], NAME) == [12]
+        assert local_sockets.running([tmp_path], PROGRAM) == [12]
         assert [entry.name for entry in tmp_path.iterdir()] == ["program-12.sock"]
 
 

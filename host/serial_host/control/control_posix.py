@@ -9,7 +9,6 @@ if sys.platform == "win32":
 
 import asyncio
 import os
-import re
 import stat
 from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
@@ -19,7 +18,6 @@ from serial_monitor.sending import send
 
 _ANSWER_SECONDS = 5.0
 _PROGRAM = "serial-host"
-_NAME = re.compile(r"serial-host-(\d+)\.sock")
 
 
 def directory() -> Path:
@@ -30,7 +28,7 @@ def directory() -> Path:
 async def serve(answer: Callable[[bytes], bytes | AsyncGenerator[bytes, None]], request_size: int) -> None:
     """Answer each connection's one request until cancelled. Raises `OSError`."""
     _own(directory())
-    path = directory() / _name(os.getpid())
+    path = directory() / local_sockets.name(_PROGRAM, os.getpid())
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -65,7 +63,7 @@ def _own(path: Path) -> None:
 
 def running() -> list[int]:
     """Return the ids of the processes that have a socket. The socket that a killed server left behind is removed."""
-    return local_sockets.running(_directories(), _NAME)
+    return local_sockets.running(_directories(), _PROGRAM)
 
 
 def is_running(pid: int) -> bool:
@@ -74,15 +72,11 @@ def is_running(pid: int) -> bool:
 
 
 def _path(pid: int) -> Path:
-    return local_sockets.find(_directories(), _name(pid))
+    return local_sockets.find(_directories(), _PROGRAM, pid)
 
 
 def _directories() -> tuple[Path, ...]:
     return (directory(), *local_sockets.other_directories(_PROGRAM))
-
-
-def _name(pid: int) -> str:
-    return f"serial-host-{pid}.sock"
 
 
 def ask(pid: int, request: bytes) -> bytes:

@@ -1,21 +1,18 @@
 """Where the control sockets of this machine's modules stand, and which of them answer.
 
-Each module has a socket that is named after its process, so that several modules never take each other's. It stands in
-the directory `serial-relay` where `local_sockets_posix` says; systemd's `RuntimeDirectory=` goes before that. Only the
-module's user and root may speak to it.
+Each module's socket stands in the directory `serial-relay` where `local_sockets_posix` says; systemd's `RuntimeDirectory=`
+goes before that. Only the module's user and root may speak to it.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import stat
 from pathlib import Path
 
 from serial_monitor import local_sockets_posix as local_sockets
 
 _PROGRAM = "serial-relay"
-_NAME = re.compile(r"serial-relay-(\d+)\.sock")
 
 
 class NotRunningError(Exception):
@@ -31,20 +28,16 @@ def directory() -> Path:
 
 def own_socket() -> Path:
     """Return the path of this process's socket."""
-    return directory() / _name(os.getpid())
+    return directory() / local_sockets.name(_PROGRAM, os.getpid())
 
 
 def socket_path(pid: int) -> Path:
     """Return the path of a process's socket."""
-    return local_sockets.find(_directories(), _name(pid))
+    return local_sockets.find(_directories(), _PROGRAM, pid)
 
 
 def _directories() -> tuple[Path, ...]:
     return (directory(), *local_sockets.other_directories(_PROGRAM))
-
-
-def _name(pid: int) -> str:
-    return f"serial-relay-{pid}.sock"
 
 
 def own(path: Path) -> None:
@@ -61,7 +54,7 @@ def own(path: Path) -> None:
 
 def running() -> list[int]:
     """Return the ids of the processes whose sockets answer. The socket that a killed module left behind is removed."""
-    return local_sockets.running(_directories(), _NAME)
+    return local_sockets.running(_directories(), _PROGRAM)
 
 
 def chosen(pid: int | None) -> int:
