@@ -44,6 +44,7 @@ class Events:
 
 
 Start = Callable[[Path], Events]
+Followed = tuple[Path, Events]
 
 
 def document(tcp_port: int) -> dict[str, Any]:
@@ -68,6 +69,16 @@ async def start(watches: Inotify) -> AsyncIterator[Start]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+@pytest.fixture
+async def followed(tmp_path: Path, start: Start) -> Followed:
+    """A file whose first document has been delivered."""
+    path = tmp_path / "ports.json"
+    write(path, document(1))
+    events = start(path)
+    await events.reach(1)
+    return path, events
 
 
 async def test_the_file_is_read_at_the_start(tmp_path: Path, start: Start) -> None:
@@ -123,13 +134,8 @@ async def test_a_directory_that_is_not_there_yet_is_waited_for(tmp_path: Path, s
     await events.reach(1)
 
 
-async def test_a_removed_file_changes_nothing_and_is_followed_when_it_is_back(
-    tmp_path: Path, start: Start
-) -> None:
-    path = tmp_path / "ports.json"
-    write(path, document(1))
-    events = start(path)
-    await events.reach(1)
+async def test_a_removed_file_changes_nothing_and_is_followed_when_it_is_back(followed: Followed) -> None:
+    path, events = followed
     path.unlink()
     await until(lambda: events.complaints)
     write(path, document(2))
@@ -197,12 +203,9 @@ async def test_a_file_behind_a_link_is_followed_where_it_stands(tmp_path: Path, 
     ],
 )
 async def test_a_file_that_cannot_be_used_is_told_once_and_recovers(
-    tmp_path: Path, start: Start, content: str, complaint: str
+    tmp_path: Path, followed: Followed, content: str, complaint: str
 ) -> None:
-    path = tmp_path / "ports.json"
-    write(path, document(1))
-    events = start(path)
-    await events.reach(1)
+    path, events = followed
     path.write_text(content)
     await until(lambda: events.complaints)
     (tmp_path / "other").write_text("an event in the directory")
@@ -211,13 +214,8 @@ async def test_a_file_that_cannot_be_used_is_told_once_and_recovers(
     assert events.complaints == [f"{path} {complaint}"]
 
 
-async def test_a_directory_in_the_place_of_the_file_is_told_and_recovers(
-    tmp_path: Path, start: Start
-) -> None:
-    path = tmp_path / "ports.json"
-    write(path, document(1))
-    events = start(path)
-    await events.reach(1)
+async def test_a_directory_in_the_place_of_the_file_is_told_and_recovers(followed: Followed) -> None:
+    path, events = followed
     path.unlink()
     path.mkdir()
     await until(lambda: any("Is a directory" in complaint for complaint in events.complaints))
@@ -242,11 +240,8 @@ async def test_a_key_that_stands_twice_is_logged_once_and_its_last_value_counts(
     ]
 
 
-async def test_the_earlier_document_takes_a_complaint_back(tmp_path: Path, start: Start) -> None:
-    path = tmp_path / "ports.json"
-    write(path, document(1))
-    events = start(path)
-    await events.reach(1)
+async def test_the_earlier_document_takes_a_complaint_back(followed: Followed) -> None:
+    path, events = followed
     path.write_text("{")
     await until(lambda: events.complaints)
     write(path, document(1))
@@ -254,11 +249,8 @@ async def test_the_earlier_document_takes_a_complaint_back(tmp_path: Path, start
     assert events.documents == [document(1), document(1)]
 
 
-async def test_a_document_that_says_the_same_is_not_delivered_again(tmp_path: Path, start: Start) -> None:
-    path = tmp_path / "ports.json"
-    write(path, document(1))
-    events = start(path)
-    await events.reach(1)
+async def test_a_document_that_says_the_same_is_not_delivered_again(followed: Followed) -> None:
+    path, events = followed
     path.write_text(json.dumps(document(1), indent=8))
     path.touch()
     write(path, document(2))
