@@ -19,9 +19,8 @@ def wrong_host(certificate: x509.Certificate, host: str) -> str | None:
     dns = names.get_values_for_type(x509.DNSName)
     addresses = names.get_values_for_type(x509.IPAddress)
     try:
-        found = (
-            ipaddress.ip_address(host.partition("%")[0]) in addresses
-        )  # a scope is known on this machine alone
+        without_scope = host.partition("%")[0]  # a scope is known on this machine alone
+        found = ipaddress.ip_address(without_scope) in addresses
     except ValueError:
         wanted = host.lower().removesuffix(".")
         _, _, parent = wanted.partition(".")

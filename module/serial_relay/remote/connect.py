@@ -127,9 +127,8 @@ async def _established(loop: asyncio.AbstractEventLoop, connection: socket.socke
         decided = loop.create_future()
 
         def decide() -> None:
-            if (
-                not decided.done()
-            ):  # it is called again and again, also once more after the attempt was cancelled
+            # It is called again and again, also once more after the attempt was cancelled.
+            if not decided.done():
                 decided.set_result(None)
 
         loop.add_writer(connection.fileno(), decide)
