@@ -6,11 +6,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.system.processes import ROOT
+from tests.system.serial_lines import Device
+from tests.windows.installed_host import PluggedDevice
 from tests.windows.wine import Wine
 
 
@@ -52,3 +55,14 @@ def wine() -> Iterator[Wine]:
 def program_folder(wine: Wine, bundle: Path) -> Path:
     r"""The unpacked bundle in C:\Program Files\SerialHost, as the installer leaves it."""
     return wine.install(bundle)
+
+
+@pytest.fixture
+def running() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def device(wine: Wine, running: ExitStack) -> Device:
+    return running.enter_context(PluggedDevice(wine))

@@ -13,7 +13,7 @@ import pytest
 from tests.system.processes import Program, free_port, wait_for
 from tests.system.serial_lines import Device
 from tests.system.stack import Relay
-from tests.windows.test_chain import COM_PORT, PluggedDevice, WindowsHost, exchange, open_as_application
+from tests.windows.installed_host import COM_PORT, PluggedDevice, WindowsHost, exchange, open_as_application
 from tests.windows.wine import START_SECONDS, Wine
 
 pytestmark = pytest.mark.windows
