@@ -124,7 +124,7 @@ test-tty: ## character devices as serial ports, in user-mode Linux with CUSE (si
 	@tools/setup test tty powershell
 	@npm ci --prefix tests/tty/node --ignore-scripts --no-audit --no-fund --silent || echo "node-serialport cannot be had, so its test is skipped"
 	@PYTHONPATH=.:tools $(PYTHON) -m tests.tty.suites || echo "the libraries' own tests cannot be had, so they are skipped"
-	@$(PYTHON) -m tests.tty.machine $(PYTHON) -m pytest -n 0 -m tty tests/tty $(PYTEST_ARGUMENTS)
+	@$(PYTHON) -m tests.tty.machine $(PYTHON) -m pytest -n 0 -m tty -o cache_dir=.cache/tty/pytest tests/tty $(PYTEST_ARGUMENTS)
 
 test-windows: ## install the built bundle in Windows Python under wine and relay through it
 	@tools/setup test windows
