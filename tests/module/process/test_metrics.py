@@ -18,7 +18,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serial_relay.process import metrics
-from serial_relay.process.metrics import ModuleCollector, serve
+from serial_relay.process.exposition import ModuleCollector
+from serial_relay.process.metrics import serve
 from serial_relay.status import Discarded, ErrorCode, ModemState, PortError, PortStatus, State
 from tests.module.conditions import until
 from tests.module.conftest import open_descriptors
