@@ -143,8 +143,7 @@ def test_a_com_port_that_is_not_there_is_not_called_running(tmp_path: Path) -> N
     assert "not everything is served yet" in result["output"]
     assert len([call for call in result["calls"] if "status --json" in call]) == 1
     assert any(
-        "COM9 is not there yet: COM9 does not exist. The server goes on trying." in w
-        for w in result["warnings"]
+        "COM9 is not open yet: COM9 is not there. The server goes on trying." in w for w in result["warnings"]
     )
 
 
@@ -152,7 +151,21 @@ def test_test_says_which_com_port_is_not_there(tmp_path: Path) -> None:
     absent = "Install $bundle @{ Port = 'COM9'; TcpPort = 5002 }\n"
     result = play(tmp_path, absent + install("@{ Test = $true }") + AFTER)
     assert result["code"] == 5
-    assert result["output"] == "COM9 is not there yet: COM9 does not exist. The server goes on trying."
+    assert result["output"] == "COM9 is not open yet: COM9 is not there. The server goes on trying."
+
+
+def test_a_port_that_is_not_open_and_one_that_cannot_be_served_are_told_apart(tmp_path: Path) -> None:
+    ports = (
+        "@{ name = 'COM3'; state = 'absent'; last_error = 'COM3 is in use'; not_listening = @() }",
+        "@{ name = 'COM4'; state = 'invalid'; last_error = 'COM4: TLS is not possible'; not_listening = @() }",
+        "@{ name = 'COM5'; state = 'open'; last_error = $null; not_listening = @() }",
+    )
+    ask = f"$result.troubles = @(Get-PortTrouble -Answer @{{ ports = @({', '.join(ports)}) }})\n"
+    result = play(tmp_path, ". (Join-Path $Scripts 'setup/server.ps1')\n" + ask)
+    assert result["troubles"] == [
+        "COM3 is not open yet: COM3 is in use. The server goes on trying.",
+        "COM4 is not served: COM4: TLS is not possible",
+    ]
 
 
 def test_a_configuration_that_a_user_left_there_does_not_win(tmp_path: Path) -> None:

@@ -167,8 +167,12 @@ function Get-PortTrouble($Answer) {
         foreach ($reason in @($port.not_listening)) {
             "$($port.name) is not served everywhere yet: $reason"
         }
-        if (@('absent', 'invalid') -contains $port.state) {
-            "$($port.name) is not there yet: $($port.last_error). The server goes on trying."
+        if ($port.state -eq 'absent') {
+            # Also when another program has the port, or the driver refuses the settings.
+            "$($port.name) is not open yet: $($port.last_error). The server goes on trying."
+        }
+        if ($port.state -eq 'invalid') {
+            "$($port.name) is not served: $($port.last_error)"
         }
     }
 }

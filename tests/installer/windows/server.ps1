@@ -59,7 +59,7 @@ function Start-Server([string] $Command, [string] $Arguments) {
                 $has = $script:world.State.listeners["$($port.port)"] -eq $id
                 @{
                     name = $port.device; device = $(if ($port.device -eq 'COM9') { $null } else { $port.device }); tcp_port = $port.port; state = $(if ($port.device -eq 'COM9') { 'absent' } else { 'open' }); protocol = 'raw'
-                    last_error = $(if ($port.device -eq 'COM9') { 'COM9 does not exist' } else { $null })
+                    last_error = $(if ($port.device -eq 'COM9') { 'COM9 is not there' } else { $null })
                     listening = @(if ($has) { "127.0.0.1:$($port.port)" }); not_listening = @(if (-not $has -and $port.device -ne 'COM9') { "127.0.0.1:$($port.port): address in use" })
                 }
             })
