@@ -17,6 +17,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from serial_relay.process.exposition import ModuleCollector
+from serial_relay.status import ErrorCode, ModemState, PortError, PortStatus, State
 from serial_relay.twin.keys import Entry, Line, Top
 from serial_relay.twin.methods import REQUESTS
 from serial_relay.twin.tls_entry import Tls
@@ -35,6 +37,7 @@ def tables() -> Mapping[str, str]:
         "line": _table(Line, "serialPorts.<name>.line."),
         "tls": _table(Tls, "tls."),
         "payloads": "\n".join(_payloads()),
+        "metrics": "\n".join(_metrics()),
         "rooms of the module": "\n".join(_rooms(ROOT / "module/serial_relay")),
         "rooms of the host": "\n".join(_rooms(ROOT / "host/serial_host")),
     }
@@ -69,6 +72,19 @@ def _payloads() -> Iterator[str]:
         for key, field in model.model_fields.items():
             example = f"`{_example(key, field)}`" if field.examples else ""
             yield f"| `{method}` | `{key}` | {_cell(field.description)} | {_default(key, field)} | {example} |"
+
+
+def _metrics() -> Iterator[str]:
+    yield "| metric | labels | what it says |"
+    yield "|---|---|---|"
+    error = PortError(ErrorCode.RESET, "", 0.0)
+    status = PortStatus(
+        State.RETRYING, 0.0, "/dev/ttyVirtS0", last_error=error, modem=ModemState(), round_trip_seconds=0.0
+    )
+    for family in ModuleCollector(lambda: {"ttyVirtS0": status}, lambda: True, "").collect():
+        sample = family.samples[0]
+        labels = ", ".join(f"`{label}`" for label in sample.labels)
+        yield f"| `{sample.name}` | {labels} | {_cell(family.documentation)} |"
 
 
 def _rooms(package: Path) -> Iterator[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import reference
+from serial_relay.process.settings import Settings
 from serial_relay.twin.desired import parse
 from serial_relay.twin.keys import Entry, Line, Top
 from serial_relay.twin.methods import METHOD_NAMES, REQUESTS
@@ -61,3 +62,13 @@ def test_every_method_has_a_section_with_an_example() -> None:
         assert bool(examples) is (model is not None), method
         if model is not None:
             model.model_validate(json.loads(examples[0]))
+
+
+def test_every_variable_of_the_environment_has_a_row_with_its_default() -> None:
+    table = PAGE.partition("\n## Environment\n")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| ([^|]*) \|$", table, re.MULTILINE))
+    fields = {str(field.alias): field.default for field in Settings.model_fields.values()}
+    assert rows.keys() == fields.keys() | {"XDG_RUNTIME_DIR"}
+    for name, default in fields.items():
+        shown = "none" if default is None else "`*`" if default == METHOD_NAMES else f"`{default}`".lower()
+        assert rows[name].startswith(shown), name
