@@ -46,9 +46,9 @@ _ENVIRONMENT = """\
 environment:
   LINK_DIR         where the links are made (/dev)
   SERIAL_GID       group of the virtual ports by default, a number (10)
-  STATE_DIR        where the last good configuration is kept (nowhere)
+  STATE_DIR        where the last good configuration and the key for TLS are kept (nowhere)
   RuntimeLogLevel  fatal, error, warning, info or debug (info)
-  ALLOWED_METHODS  direct methods that may be called, with commas between (all)
+  ALLOWED_METHODS  direct methods that the cloud may call, with commas between (all)
   METRICS_ADDRESS, METRICS_PORT  where Prometheus metrics are served (127.0.0.1, 9600; port 0: nowhere)
   HEALTH_SOCKET    Unix socket that `python -m serial_relay.process.health` asks (none)
   PLUG_AND_PLAY    true: announce the DTDL model and report as IoT Plug and Play wants it (false; not with --desired)
@@ -61,7 +61,7 @@ def main() -> int:
     The exit status of the module is 0 at the end, 1 when it cannot start, and 2 for wrong settings.
     """
     parser = argparse.ArgumentParser(
-        prog="serial_relay",
+        prog="serial-relay",
         description=_DESCRIPTION,
         epilog=_ENVIRONMENT,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -23,8 +23,7 @@ class _Parser(argparse.ArgumentParser):
     """Reports a mistake in one sentence, instead of printing the whole usage."""
 
     def error(self, message: str) -> NoReturn:
-        command = " ".join((PROGRAM, *self.prog.split()[1:]))
-        sys.stderr.write(f"serial_host: {message}; see '{command} --help'\n")
+        sys.stderr.write(f"serial_host: {message}; see '{self.prog} --help'\n")
         sys.exit(EXIT_USAGE)
 
 
@@ -51,7 +50,7 @@ def _stop_bits(text: str) -> float:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser; `command` in what it returns is the name of the command."""
-    parser = _Parser(prog="serial_host", description=serial_host.__doc__)
+    parser = _Parser(prog=PROGRAM, description=serial_host.__doc__)
     parser.add_argument("--version", action="version", version=f"serial_host {serial_host.__version__}")
     commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
 
@@ -114,9 +113,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--config", metavar="FILE", type=Path, help="use this configuration instead of the installed server's"
     )
     diagnosis.add_argument("--json", action="store_true", help="print JSON, for programs")
-    diagnosis.add_argument(
-        "--pid", metavar="N", type=int, help="ask the server to ask, if several are running"
-    )
+    diagnosis.add_argument("--pid", metavar="N", type=int, help="the server to ask, if several are running")
 
     identity = commands.add_parser(
         "identity", help="show the fingerprint by which modules know this host (TLS)"
@@ -191,7 +188,7 @@ def _add_server_flags(parser: argparse.ArgumentParser) -> None:
         "--take-over",
         action="store_true",
         default=None,
-        help="let any new client that sends something replace the present one",
+        help="let any new client that sends something, or stays for a second, replace the present one",
     )
     messages = parser.add_argument_group("messages")
     messages.add_argument(

@@ -61,7 +61,7 @@ class Settings(BaseModel):
     state_dir: Annotated[_AbsolutePath | None, BeforeValidator(lambda value: value or None)] = Field(
         default=None, alias="STATE_DIR", description="an absolute path, or empty to keep nothing on disk"
     )
-    """Where the last good document is kept."""
+    """Where the last good document and the module's own key are kept."""
     log_level: Annotated[str, AfterValidator(known_level)] = Field(
         default="info", alias="RuntimeLogLevel", description=f"one of {', '.join(LEVELS)}"
     )
