@@ -11,7 +11,7 @@ demo: ## watch a Modbus device through the whole chain, with an outage; ends wit
 	@tools/setup demo
 	@$(PYTHON) -m tests.demo
 
-test: ## all tests but those of the installer, packages, container, browser and Windows (about ten minutes on two cores)
+test: ## all tests but those that have a target of their own below (about ten minutes on two cores)
 	@tools/setup test
 	@$(PYTHON) -m pytest -n 4 -m "not dotnet and not installer and not packages and not container and not browser and not monitoring and not release and not arm64 and not tty and not windows" $(PYTEST_ARGUMENTS)
 

@@ -41,7 +41,7 @@ def commands_of(program: str) -> Iterator[tuple[str, list[str]]]:
         found = [line for block in blocks(page, "", "bash", "powershell") for line in block.splitlines()]
         found += re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
         for line in found:
-            match = re.match(rf"\s*(?:sudo )?{re.escape(program)}((?: [^ ]+)+)", line)
+            match = re.match(rf"\s*(?:sudo |\.\\)?{re.escape(program)}((?: [^ ]+)+)", line)
             if match is None or "…" in line:
                 continue
             arguments = [word.strip("[]") for word in shlex.split(match[1], comments=True)]

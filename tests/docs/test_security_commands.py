@@ -58,7 +58,7 @@ def test_the_commands_of_the_page_pair_a_plain_chain(stack: ExitStack, tmp_path:
                 host.stop()
                 host.start()
                 [fingerprint] = re.findall(r"^sha256:\w+$", host.command("identity"), re.MULTILINE)
-            case ["serial-host.cmd", *arguments]:
+            case ["./serial-host.cmd", *arguments]:
                 waiting = host.begin(*arguments)
                 stack.callback(waiting.stop)
                 waiting.wait_for_log("waiting 10 minutes")
