@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    ValidationError,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyAddress, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from serial_relay.plumbing.log import LEVELS, known_level
 from serial_relay.plumbing.text import shown
@@ -46,10 +38,10 @@ def _split_methods(value: object) -> object:
 _AbsolutePath = Annotated[Path, AfterValidator(_check_absolute)]
 
 
-class Settings(BaseModel):
+class Settings(BaseSettings):
     """The settings from the environment of the process; a field's alias is the variable's name."""
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(frozen=True, case_sensitive=True, populate_by_name=True, extra="ignore")
 
     link_dir: _AbsolutePath = Field(
         default=Path("/dev"), alias="LINK_DIR", description="an absolute path, the directory of the links"
@@ -66,7 +58,7 @@ class Settings(BaseModel):
         default="info", alias="RuntimeLogLevel", description=f"one of {', '.join(LEVELS)}"
     )
     """The name is the IoT Edge runtime's, which sets it for every module."""
-    allowed_methods: Annotated[frozenset[str], BeforeValidator(_split_methods)] = Field(
+    allowed_methods: Annotated[frozenset[str], NoDecode, BeforeValidator(_split_methods)] = Field(
         default=METHOD_NAMES,
         alias="ALLOWED_METHODS",
         description=f"'*', or some of {', '.join(sorted(METHOD_NAMES))} with commas between, or empty for none",
@@ -78,7 +70,7 @@ class Settings(BaseModel):
         le=65535,
         description="a TCP port, 1-65535, or 0 for no metrics",
     )
-    metrics_address: Annotated[IPv4Address | IPv6Address, PlainValidator(ip_address)] = Field(
+    metrics_address: IPvAnyAddress = Field(
         default=IPv4Address("127.0.0.1"),
         alias="METRICS_ADDRESS",
         description="an address of this machine, 0.0.0.0 for all of them",
@@ -92,9 +84,6 @@ class Settings(BaseModel):
     """Whether the module announces its DTDL model and reports in the form of IoT Plug and Play."""
 
 
-_VARIABLES = [str(field.alias) for field in Settings.model_fields.values()]
-
-
 def read_settings() -> Settings:
     """Read the environment.
 
@@ -102,7 +91,7 @@ def read_settings() -> Settings:
         SettingsError: with a line for each variable that cannot be used.
     """
     try:
-        return Settings.model_validate({name: os.environ[name] for name in _VARIABLES if name in os.environ})
+        return Settings()
     except ValidationError as invalid:
         lines = []
         for error in invalid.errors(include_url=False):
