@@ -80,13 +80,12 @@ def known_part(
 def _remark_on(
     key: str, path: str, model: type[BaseModel], fields: Iterable[str | None], remarks: Remarks
 ) -> None:
-    line_keys = {field.alias for field in Line.model_fields.values()}
-    if model is Entry and key in line_keys:
-        remarks.faults.append(ConfigFault(path, f'below the key `line`: {{ "line": {{ "{key}": ... }} }}'))
-    elif model in (Entry, Top) and looks_like_tls(key):
+    if model in (Entry, Top) and looks_like_tls(key):
         remarks.faults.append(ConfigFault(path, "a known key; did you mean tls?"))
     elif meant := _meant(key, fields):
         remarks.faults.append(ConfigFault(path, f"a key that is known: did you mean {meant}?"))
+    elif model is Entry and (meant := _meant(key, (field.alias for field in Line.model_fields.values()))):
+        remarks.faults.append(ConfigFault(path, f'below the key `line`: {{ "line": {{ "{meant}": ... }} }}'))
     else:
         remarks.warn(f"{path} is not known and is ignored")
 

@@ -280,11 +280,12 @@ def test_a_missing_key_names_the_one_that_was_misspelt() -> None:
     )
 
 
-def test_line_settings_beside_the_line_are_told_where_they_belong() -> None:
-    desired = read_ports({"p": {"tcpPort": 1, "baudRate": 9600}})
+@pytest.mark.parametrize("key", ["baudRate", "baudrate", "baud_rate"])
+def test_line_settings_beside_the_line_are_told_where_they_belong(key: str) -> None:
+    desired = read_ports({"p": {"tcpPort": 1, key: 9600}})
     fault = desired.port_faults["p"]
     assert fault == ConfigFault(
-        "serialPorts.p.baudRate", 'below the key `line`: { "line": { "baudRate": ... } }'
+        f"serialPorts.p.{key}", 'below the key `line`: { "line": { "baudRate": ... } }'
     )
     assert desired.ports.keys() == {"p"}
 
