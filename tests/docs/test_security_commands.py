@@ -27,8 +27,9 @@ NAME = "ttyVirtS0"
 
 
 def commands() -> list[str]:
-    [block] = re.findall(r"<!-- five commands[^>]*-->\n```powershell\n(.*?)```", PAGE, re.DOTALL)
-    return [line for line in block.splitlines() if line]
+    _, _, section = PAGE.partition("<!-- five commands")
+    blocks = re.findall(r"```(?:powershell|bash)\n(.*?)```", section.partition("\n1. ")[0], re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line]
 
 
 @pytest.fixture
