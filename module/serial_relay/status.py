@@ -126,7 +126,7 @@ class Discarded:
     """Bytes that were not delivered, by reason."""
 
     closed: int = 0
-    """From the device while no application had the port open."""
+    """From the device while no application had the port open, or left unread when it was closed."""
     disconnected: int = 0
     """From the application while there was no connection, or not acknowledged when it was lost."""
     overrun: int = 0

@@ -330,3 +330,14 @@ def test_a_faulty_entry_is_told(start_relay: StartRelay, echo_server: int) -> No
     diagnosis = Diagnosis(relay, NAME)
     assert diagnosis.failed == ["configuration"]
     assert "serialPorts.ttyVirtS0.tcpPort must be" in diagnosis["configuration"]["found"]
+
+
+def test_a_misspelt_key_is_told_and_the_port_is_looked_at_all_the_same(
+    start_relay: StartRelay, echo_server: int
+) -> None:
+    relay = start_relay({NAME: {"tcpPort": echo_server, "baudrate": 9600}})
+    relay.wait_for_status(NAME, state="connected")
+    diagnosis = Diagnosis(relay, NAME)
+    assert diagnosis.failed == ["configuration"]
+    assert "the port runs without this key" in diagnosis["configuration"]["found"]
+    assert diagnosis["TCP connection"]["verdict"] == "ok"

@@ -176,7 +176,7 @@ def _add_server_flags(parser: argparse.ArgumentParser) -> None:
         "--listen",
         metavar="NAME",
         action="append",
-        help="interface or address to listen at, repeatable (default: loopback, on Windows also the vEthernet interfaces)",
+        help="interface or address to listen at, repeatable (default: loopback, on Windows also the vEthernet interfaces but external ones)",
     )
     serving.add_argument(
         "--allow",

@@ -76,7 +76,9 @@ def _look_at_configuration(steps: Steps, subject: Subject) -> None:
     config, fault = subject.config, subject.fault
     if fault is not None:
         found = f"{fault.path} must be {fault.expected}"
-        after = "" if config is None else "; the port runs with its last good configuration"
+        after = (
+            "" if config is None else "; the port runs without this key, or with its last good configuration"
+        )
         steps.failed("configuration", f"{found}{after}", "correct this key of the desired properties")
     elif config is None:
         steps.failed(
