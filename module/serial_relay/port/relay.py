@@ -93,8 +93,10 @@ class Relay:
         placed.update(self._config)
         try:
             while not self._port_lost:
-                if self._choose_again and await self._is_to_be_another(placed):
-                    break
+                if self._choose_again:
+                    if await self._is_to_be_another(placed):
+                        break
+                    continue  # the port may have been lost meanwhile, or the configuration changed
                 self._connecting = self._loop.create_task(self._keep_connected(placed, self._config))
                 try:
                     await asyncio.wait({self._connecting})

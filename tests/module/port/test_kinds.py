@@ -223,3 +223,44 @@ async def test_a_server_that_cannot_run_leaves_an_automatic_port_a_pty(
     assert "the server of devices" in ports.status.kind_reason
     await ports.supervisor.stop()
     assert not [child for child in psutil.Process().children() if child.name() == "false"]
+
+
+async def test_a_device_that_is_lost_during_the_look_is_made_again(
+    ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports.cuse.touch()
+    await ports.configure(Kind.AUTO)
+    await until(lambda: ports.status.kind == "tty")
+    [dead] = servers()
+
+    async def look_and_lose(_devices: DeviceServer) -> str | None:
+        dead.kill()
+        await until(lambda: ports.status.last_error and ports.status.last_error.code is ErrorCode.LINK)
+        return None
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DeviceServer, "why_not", look_and_lose)
+        ports.supervisor.restart("a")
+        await until(lambda: not dead.is_running() or dead.status() == psutil.STATUS_ZOMBIE)
+        await until(lambda: ports.status.last_error and ports.status.last_error.code is ErrorCode.LINK)
+    await until(lambda: [server.pid for server in servers()] not in ([], [dead.pid]), timeout=5)
+
+
+async def test_a_kind_that_is_changed_during_the_look_is_looked_at_as_well(
+    ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ports.configure(Kind.AUTO)
+    await until(lambda: ports.status.kind == "pty")
+    ports.cuse.touch()
+    looked: list[bool] = []
+
+    async def look_and_change(_devices: DeviceServer) -> str | None:
+        if not looked:
+            looked.append(True)
+            await ports.configure(Kind.TTY)
+            return "not at this moment"
+        return None
+
+    monkeypatch.setattr(DeviceServer, "why_not", look_and_change)
+    ports.supervisor.restart("a")
+    await until(lambda: ports.status.kind == "tty", timeout=5)
