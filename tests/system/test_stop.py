@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import select
 import socket
+import termios
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from tests.system.conftest import StartHost, StartRelay
 from tests.system.processes import PATIENCE, free_port, wait_for
 from tests.system.serial_lines import Device
 from tests.system.stack import Relay
+from tests.system.test_reopen import WITHOUT_CAPABILITIES
 
 NAME = "ttyVirtS0"
 GRACE_SECONDS = 10.0
@@ -185,6 +188,34 @@ def test_bytes_of_an_application_that_has_gone_are_sent_at_the_stop(
     assert stop(relay)[0] == 0
     server.end.join()
     assert bytes(server.end.received) == numbered(0, 4000)
+
+
+def test_an_application_that_goes_on_writing_behind_its_lock_does_not_cost_the_last_bytes_of_the_device(
+    start_relay: StartRelay, running: ExitStack, server: Server
+) -> None:
+    relay = start_relay({NAME: {"tcpPort": server.port}}, WITHOUT_CAPABILITIES if os.geteuid() == 0 else ())
+    server.accept()
+    server.end.quiet.set()
+    application = start_application(running, relay)
+    fcntl.ioctl(application.descriptor, termios.TIOCEXCL)
+    wait_for(lambda: len(server.end.received) > 20_000, "bytes of the application")
+    last_words = numbered(0, 3000)
+
+    def answer() -> None:
+        server.end.join()  # the end of the stream
+        for start in range(0, len(last_words), 500):
+            server.client.send(last_words[start : start + 500])
+            time.sleep(0.05)
+        server.client.close()
+
+    answering = threading.Thread(target=answer, daemon=True)
+    answering.start()
+    to_device, from_device = stop(relay)
+    answering.join()
+    application.join()
+    assert bytes(application.received) == last_words
+    assert from_device == 0
+    assert len(server.end.received) + to_device == application.written
 
 
 def test_what_nobody_takes_before_the_module_has_to_end_is_counted(

@@ -143,21 +143,22 @@ class Bridge:
     async def finish(self) -> None:
         """Let what is on its way in both directions arrive, within the times that `rules` gives for a stop.
 
-        Applications write nothing more from now on. The host gets the end of the stream after what they have written;
-        until it ends the connection as well, its bytes are passed on. What has not arrived after that is counted by
-        `remove_remote` and `remove_port`.
+        Applications write nothing more from now on. The host gets the end of the stream after what they have written, and
+        what one writes after that nevertheless, behind its lock (TIOCEXCL), is not read. Until the host ends the
+        connection as well, its bytes are passed on. What has not arrived after that is counted by `remove_remote` and
+        `remove_port`.
         """
         if (port := self._port) is None:
             return
         port.block_writes()
         began = moved = self._loop.time()
         before: object = None
-        asked = False
         while port is self._port:
             remote = self._remote if self._usable else None
             unacknowledged = 0 if remote is None else remote.unacknowledged
+            asked = Reason.FINISHED in self._gate.reasons
             if remote is not None and not asked and not port.has_written and not unacknowledged:
-                asked = True
+                self._gate.set(Reason.FINISHED, hold=True)
                 remote.finish()
             sending = remote is not None and not remote.finished
             now, at_present = (
@@ -166,7 +167,7 @@ class Bridge:
             )
             if at_present != before:
                 before, moved = at_present, now
-            arrived = remote is None and not port.has_written and not port.unread()
+            arrived = remote is None and (asked or not port.has_written) and not port.unread()
             if arrived or now - began >= rules.STOP or (not sending and now - moved >= rules.STOP_QUIET):
                 return
             await asyncio.sleep(rules.STOP_LOOK)

@@ -8,6 +8,7 @@ Both ends of a port report reasons; only this table turns them into "read" and "
 | `FIRST_ATTEMPT`       | the application    | the relay's rules of time                  |
 | `CONNECTION_FULL`     | the application    | the connection                             |
 | `SUSPENDED_BY_HOST`   | the application    | the connection (RFC 2217)                  |
+| `FINISHED`            | the application    | the relay                                  |
 | `NO_CONNECTION`       | the device         | the relay                                  |
 | `VIRTUAL_PORT_FULL`   | the device         | the virtual port                           |
 """
@@ -29,6 +30,8 @@ class Reason(Flag):
     """The connection takes no more bytes now."""
     SUSPENDED_BY_HOST = auto()
     """The host asked for silence (FLOWCONTROL-SUSPEND)."""
+    FINISHED = auto()
+    """The port is to be stopped, and the end of the stream stands behind what applications have written."""
     NO_CONNECTION = auto()
     """There is no connection that the device's bytes could come from."""
     VIRTUAL_PORT_FULL = auto()
@@ -36,7 +39,11 @@ class Reason(Flag):
 
 
 STOPS_APPLICATION = (
-    Reason.NOTHING_TO_READ | Reason.FIRST_ATTEMPT | Reason.CONNECTION_FULL | Reason.SUSPENDED_BY_HOST
+    Reason.NOTHING_TO_READ
+    | Reason.FIRST_ATTEMPT
+    | Reason.CONNECTION_FULL
+    | Reason.SUSPENDED_BY_HOST
+    | Reason.FINISHED
 )
 STOPS_DEVICE = Reason.NO_CONNECTION | Reason.VIRTUAL_PORT_FULL
 OF_THE_CONNECTION = Reason.CONNECTION_FULL | Reason.SUSPENDED_BY_HOST
