@@ -144,7 +144,12 @@ class Relay:
         self._look_again()
 
     def restart(self) -> None:
-        """Make the connection again at once; the virtual port stays, and so does an application's descriptor."""
+        """Make the connection again at once; the virtual port stays, and so does an application's descriptor.
+
+        The connection of a port that is to be stopped goes on to its end.
+        """
+        if self._finishing:
+            return
         if not self.status.application_open:
             self._choose_again = True
         if self._connecting is not None:
@@ -153,6 +158,9 @@ class Relay:
     async def finish(self) -> None:
         """Let what is on its way arrive, see `Bridge.finish`; the caller is to cancel `run` then."""
         self._finishing = True
+        self._link_retry = (
+            Retry.of_links()
+        )  # a link that cannot be had, or was removed, is not wanted any more
         if self._placed is not None:
             self._placed.hide()
             await self._bridge.finish()

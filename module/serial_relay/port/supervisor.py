@@ -86,7 +86,7 @@ class Supervisor:
             self._looking = loop.create_task(self._look_for_devices(self._devices), name="look for devices")
         running = {name: config for name, config in configurations.items() if config.enabled}
         names = [*configurations, *(name for name in faults if name not in configurations)]
-        await self._stop([name for name in self._ports if name not in running])
+        await asyncio.gather(*(self._stop(name) for name in self._ports if name not in running))
         for name in self._ports.keys() - set(names):
             del self._ports[name]
             self._on_change(name)
@@ -104,7 +104,7 @@ class Supervisor:
         """Stop all ports: connections are closed, links removed."""
         if self._looking is not None:
             self._looking.cancel()
-        await self._stop(list(self._ports))
+        await asyncio.gather(*map(self._stop, self._ports))
         await self._identities.stop()
         if self._devices is not None:
             await self._devices.stop()
@@ -194,23 +194,22 @@ class Supervisor:
             for relay in waiting:
                 relay.restart()
 
-    async def _stop(self, names: list[str]) -> None:
-        before = {name: replace(self._ports[name].status.discarded) for name in names}
-        relays = [relay for name in names if (relay := self._ports[name].relay) is not None]
-        for outcome in await asyncio.gather(*(relay.finish() for relay in relays), return_exceptions=True):
-            if isinstance(outcome, Exception):  # a defect in one port must not keep the others
-                log.error("unexpected error while a port was stopped", exc_info=outcome)
-        tasks = [task for name in names if (task := self._ports[name].task) is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        for name in names:
-            if self._ports[name].task is not None:
-                _log_stopped(name, before[name], self._ports[name].status.discarded)
-                self.taps.forget(name)
-                del self._ports[name]
-                self._on_change(name)
+    async def _stop(self, name: str) -> None:
+        """Stop a port if it runs, as soon as what is on its way has arrived; no other port waits for it."""
+        port = self._ports[name]
+        if port.relay is None or port.task is None:
+            return
+        before = replace(port.status.discarded)
+        try:
+            await port.relay.finish()
+        except Exception:  # a defect in one port must not keep the others
+            log.exception("port %s: unexpected error while the port was stopped", name)
+        port.task.cancel()
+        await asyncio.wait({port.task})
+        _log_stopped(name, before, port.status.discarded)
+        self.taps.forget(name)
+        del self._ports[name]
+        self._on_change(name)
 
 
 def _log_stopped(name: str, before: Discarded, after: Discarded) -> None:
