@@ -289,6 +289,7 @@ class Rfc2217Session(Session):
 
     def _take(self, events: Iterable[Event | _DevicePresent]) -> None:
         self._events.extend(events)
+        self._follow_suspension()
         self._act()
 
     def _act(self) -> None:
@@ -343,8 +344,6 @@ class Rfc2217Session(Session):
                 self._write(data)
             case ComPortAgreed() | ComPortRefused():
                 self._follow_option(event)
-            case FlowControlSuspend() | FlowControlResume():
-                self._follow_suspension()
             case Signature():
                 self._sign(event)
             case ComPortCommand() | TelnetCommand():
@@ -352,7 +351,6 @@ class Rfc2217Session(Session):
         return None
 
     def _follow_option(self, event: ComPortAgreed | ComPortRefused) -> None:
-        self._follow_suspension()
         if isinstance(event, ComPortAgreed):
             self._announce(self._port.modem_lines())
             self._watched.start()
@@ -364,7 +362,10 @@ class Rfc2217Session(Session):
             )
 
     def _follow_suspension(self) -> None:
-        """Stop or go on reading from the device; switching the option off or on ends what the client asked for."""
+        """Stop or go on reading from the device, as the client asked last; switching the option off or on ends the silence.
+
+        This does not wait for the commands before: from the moment at which the client has asked, nothing is sent to it.
+        """
         if self._connection.suspended:
             self.reading.hold(Hold.CLIENT_SUSPENDED)
         else:

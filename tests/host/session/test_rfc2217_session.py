@@ -69,6 +69,25 @@ def test_a_suspended_client_is_left_in_peace_until_it_resumes(
     assert NotifyModemState(ModemState.CTS | ModemState.CTS_CHANGED) in client.events
 
 
+def test_silence_that_is_asked_for_behind_a_break_begins_before_the_break_is_over(
+    device: SerialDevice, tcp_port: int
+) -> None:
+    data = os.urandom(400_000)
+    with RunningServer(
+        serial_port({"device": device.name, "tcp_port": tcp_port, "protocol": "rfc2217"})
+    ) as server:
+        server.wait_listening()
+        with ComPortClient(tcp_port) as client:
+            client.agree()
+            client.send(TelnetCommand(TelnetCode.BREAK), FlowControlSuspend())
+            session = server._server._ports[0]._session
+            assert isinstance(session, rfc2217_session.Rfc2217Session)
+            until(lambda: session._connection.suspended)
+            device.sending(data)
+            client.send(FlowControlResume())
+            assert client.data(len(data)) == data
+
+
 def test_a_client_is_suspended_while_the_device_takes_nothing(device: SerialDevice, tcp_port: int) -> None:
     data = os.urandom(100_000)
     with RunningServer(
