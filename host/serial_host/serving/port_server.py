@@ -12,13 +12,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from serial_host.com_port.port import ComPort, ComPortError, OpenComPort
-from serial_host.config import Address, Open, PortConfig, Protocol
+from serial_host.config import Open, PortConfig, Protocol
 from serial_host.listening.interfaces import Interfaces, endpoints
 from serial_host.listening.tcp_listener import TcpListener
 from serial_host.plumbing.backoff import Backoff
@@ -135,7 +134,7 @@ class PortServer:
         try:
             if not self._port_over.done():  # it can be lost as soon as it is open
                 self._opened(port)
-            return await self._port_over
+            return await self._until_over(port)
         except Exception as error:
             # Whatever a driver raises is an error of this port alone.
             raise ComPortError(f"{self.name}: {described(error)}") from error
@@ -148,6 +147,18 @@ class PortServer:
                     "the driver has not closed the port for %g s; it is opened again nevertheless",
                     CLOSE_SECONDS,
                 )
+
+    async def _until_over(self, port: ComPort) -> bool:
+        """Return whether the port was lost; if not, it is no longer wanted, and the device has what clients have sent."""
+        while not await self._port_over:
+            self._port_over = asyncio.get_running_loop().create_future()
+            left = port.unsent + 1
+            while self._session is None and not port.drained and port.unsent < left:
+                left = port.unsent
+                await port.drain()
+            if self._session is None and not self._port_over.done():
+                return False
+        return True
 
     def _opened(self, port: ComPort) -> None:
         self._port, self._device_slow = port, False
@@ -270,10 +281,9 @@ class PortServer:
         return bool(self._starting)
 
     def start(self, newcomer: Newcomer) -> None:
-        task = asyncio.ensure_future(
-            asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._protocol_for(newcomer), newcomer.connection
-            )
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(
+            loop.connect_accepted_socket(lambda: self._protocol_for(newcomer), newcomer.connection)
         )
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
@@ -287,16 +297,16 @@ class PortServer:
         self._status.refused += 1
 
     def _protocol_for(self, newcomer: Newcomer) -> asyncio.BufferedProtocol:
-        session = self._session_for(newcomer.address, newcomer.peer, newcomer.connection)
+        client = newcomer.address, newcomer.peer, newcomer.connection
+        session: Session
+        if self._config.protocol is Protocol.RFC2217:
+            session = Rfc2217Session(self, *client, self._config, self._log)
+        else:
+            session = RawSession(self, *client)
         if newcomer.tls is None:
             return session
         session.fingerprint = newcomer.tls.peer_fingerprint
         return Secured(session, newcomer.tls)
-
-    def _session_for(self, address: Address, peer: str, connection: socket.socket) -> Session:
-        if self._config.protocol is Protocol.RFC2217:
-            return Rfc2217Session(self, address, peer, connection, self._config, self._log)
-        return RawSession(self, address, peer, connection)
 
     # What the session says.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import termios
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,49 @@ def test_on_client_opens_the_port_for_a_client_only(
                 device.send(b"yes")
                 assert client.receive(3) == b"yes"
             until(lambda: server.status()["state"] == "idle")
+
+
+def test_on_client_leaves_the_port_open_until_the_device_has_what_the_client_sent(
+    device: SerialDevice, tcp_port: int, *, threads: bool
+) -> None:
+    entry = {"device": device.name, "tcp_port": tcp_port, "open": "on_client"}
+    data = bytes(range(256)) * 100
+    received = bytearray()
+
+    def read_slowly() -> None:
+        while len(received) < len(data):
+            received.extend(device.receive(min(256, len(data) - len(received))))
+            time.sleep(0.005)
+
+    with RunningServer(serial_port(entry, threads=threads)) as server:
+        slow = threading.Thread(target=read_slowly, daemon=True)
+        with server.client() as client:
+            slow.start()
+            client.send(data)
+        until(lambda: server.status()["client"] is None)
+        assert len(received) < len(data)
+        with server.client() as client:  # which comes before the port would be closed
+            client.send(b"next")
+            slow.join()
+            assert device.receive(4) == b"next"
+            device.send(b"yes")
+            assert client.receive(3) == b"yes"
+        until(lambda: server.status()["state"] == "idle")
+        assert server.status()["discarded_to_device"] == 0
+    assert received == data
+
+
+def test_on_client_closes_the_port_of_a_device_that_takes_nothing(
+    device: SerialDevice, tcp_port: int
+) -> None:
+    entry = {"device": device.name, "tcp_port": tcp_port, "open": "on_client"}
+    with RunningServer(serial_port(entry)) as server:
+        with server.client() as client:
+            device.stop()
+            client.send(bytes(2000))
+            server.wait_taken(2000)
+        until(lambda: server.status()["state"] == "idle")
+        assert server.status()["discarded_to_device"] == 2000
 
 
 def test_on_client_cuts_the_client_of_an_absent_port(device: SerialDevice, tcp_port: int) -> None:
