@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import fcntl
 import os
 import struct
+import sys
+import termios
 import time
 from collections import deque
 from collections.abc import Callable
@@ -87,10 +90,12 @@ class Inotify:
     def forget_events(self, descriptor: int) -> None:
         """Drop the events of a watch that have not been called back for, those of this very moment too.
 
-        This does what ending the watch and beginning it again would do, but needs no right to read what is watched.
+        This does what ending the watch and beginning it again would do, but needs no right to read what is watched. What
+        comes while it reads is left for later: somebody may open and close files faster than their events can be read.
         """
-        while self._read_events():
-            pass
+        left = int.from_bytes(fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)), sys.byteorder)
+        while left > 0 and (size := self._read_events()):
+            left -= size
         if events := self._waiting.pop(descriptor, None):
             ended = [event for event in events if event[0] & IN_IGNORED]
             if ended:
@@ -102,12 +107,12 @@ class Inotify:
         if not self._scheduled:
             self._call_back()
 
-    def _read_events(self) -> bool:
-        """Add what can be read at once to the events that wait; return False if that is nothing."""
+    def _read_events(self) -> int:
+        """Add what can be read at once to the events that wait; return its size in bytes, 0 if there is nothing."""
         try:
             events = os.read(self._fd, _READ_SIZE)
         except BlockingIOError:
-            return False
+            return 0
         offset = 0
         while offset < len(events):
             descriptor, mask, _cookie, length = _EVENT.unpack_from(events, offset)
@@ -119,7 +124,7 @@ class Inotify:
                     self._add(watched, 0, "")
             else:
                 self._add(descriptor, mask, name)
-        return True
+        return len(events)
 
     def _add(self, descriptor: int, mask: int, name: str) -> None:
         events = self._waiting.setdefault(descriptor, deque())

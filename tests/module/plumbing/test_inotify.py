@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from pathlib import Path
 
@@ -52,6 +53,31 @@ async def test_forgotten_events_are_not_called_back_for_and_those_of_others_are(
     (tmp_path / "a" / "later").write_text("")
     assert {await seen.get() for _ in range(21)} == {"later", *(f"b{number}" for number in range(20))}
     assert seen.empty()
+
+
+async def test_forgetting_ends_however_fast_further_events_come(
+    tmp_path: Path, watches: Inotify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    descriptor = watches.watch(file, inotify.IN_OPEN | inotify.IN_CLOSE_NOWRITE, lambda _mask, _name: None)
+    file.read_bytes()
+    reads = 0
+    read_events = os.read
+
+    def read_while_somebody_opens(descriptor: int, size: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        assert reads < 10, "it does not end"
+        events = read_events(descriptor, size)
+        for _ in range(size // 16):  # events
+            file.read_bytes()
+        return events
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "read", read_while_somebody_opens)
+        watches.forget_events(descriptor)
+    assert reads
 
 
 async def test_a_storm_at_one_watch_holds_up_no_other(tmp_path: Path, watches: Inotify) -> None:
