@@ -22,17 +22,24 @@ SOURCES = {
 _ERRORS = {
     "RemoteError", "LinkError", "ConfigFault", "NotSupportedError", "SettingsError", "NotRunningError", "ComPortError",
     "ConfigError", "NoSuchInterfaceError", "DriverHangsError", "UnreadableError", "IdentityError", "TlsTableError",
-    "SecuringError", "TtyError", "DeviceError", "NumberTakenError", "Choice",
+    "SecuringError", "TtyError", "DeviceError", "NumberTakenError", "Choice", "_EndedError", "_RefusedError", "RefusedError",
+    "_refusal", "_error",
 }  # fmt: skip
-_LOGGED = {"warning", "error", "critical"}
-_SAID = {"abort", "refuse", "_turn_away", "_not_an_access_server", "_lose"}
+_LOGGED = {"warning", "error", "critical", "log"}
+_SAID = {"abort", "refuse", "_turn_away", "_not_an_access_server", "_lose", "_give_up", "end"}
 """Methods whose argument is the reason that somebody is told."""
 
 _PARTS = {"what", "reason", "silence", "message", "problem"}
 """Variables that hold a message, or its main part, until it is said."""
 
-_SAYS = {"_say", "in_words"}
+_LISTS = {"problems", "missing"}
+"""Variables that hold several messages."""
+
+_SAYS = {"_say", "in_words", "_explain", "_complaint"}
 """Functions that return a message."""
+
+_NEVER_SHOWN = {"ended by the relay"}
+"""Texts in the places of messages that nobody sees."""
 
 _SHORTEST = 12
 """Characters; shorter texts are names and parts of a sentence."""
@@ -44,7 +51,8 @@ def messages(end: str) -> dict[str, Path]:
     for source in SOURCES[end]:
         for file in sorted(source.rglob("*.py")) if source.is_dir() else [source]:
             for text in _of_file(ast.parse(file.read_text(encoding="utf-8"))):
-                if len(text.replace("…", "").strip()) >= _SHORTEST and " " in text.strip():
+                long = len(text.replace("…", "").strip()) >= _SHORTEST and " " in text.strip()
+                if long and text not in _NEVER_SHOWN:
                     found.setdefault(text, file.relative_to(ROOT))
     return found
 
@@ -56,6 +64,10 @@ def _of_file(tree: ast.Module) -> Iterator[str]:
                 for argument in arguments:
                     yield from _texts(argument)
             case ast.Assign(targets=[ast.Name(name)], value=value) if name in _PARTS:
+                yield from _texts(value)
+            case ast.Assign(targets=[ast.Attribute(attr="_reason")], value=value):
+                yield from _texts(value)
+            case ast.Assign(targets=[ast.Subscript(value=ast.Name(name))], value=value) if name in _LISTS:
                 yield from _texts(value)
             case ast.FunctionDef(name=name) if name in _SAYS:
                 for answer in ast.walk(node):
@@ -69,7 +81,11 @@ def _is_message(called: ast.expr) -> bool:
     match called:
         case ast.Name(name):
             return name in _ERRORS
-        case ast.Attribute(attr=attribute) if attribute in _SAID:
+        case ast.Attribute(attr=attribute) if attribute in _SAID or attribute in _ERRORS:
+            return True
+        case ast.Attribute(value=ast.Name("parser"), attr="error"):
+            return True
+        case ast.Attribute(value=ast.Name(name), attr="append") if name in _LISTS:
             return True
         case ast.Attribute(value=ast.Name("log" | "_log") | ast.Attribute(attr="_log"), attr=attribute):
             return attribute in _LOGGED
