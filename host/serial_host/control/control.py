@@ -132,6 +132,8 @@ def _explained(pid: int) -> Iterator[None]:
         raise NotRunningError(
             f"this user may not speak to the server (process {pid}); run the command as administrator"
         ) from error
+    except FileNotFoundError as error:
+        raise NotRunningError(f"there is no server with the process id {pid}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise NotRunningError(f"the server (process {pid}) does not answer: {error}") from error
 

@@ -109,6 +109,6 @@ def test_asking_a_process_that_is_no_server_is_named(
     monkeypatch.setenv("XDG_RUNTIME_DIR", command_line.environment["XDG_RUNTIME_DIR"])
     assert not control.is_running(os.getpid())
     with pytest.raises(
-        control.NotRunningError, match=rf"the server \(process {os.getpid()}\) does not answer"
+        control.NotRunningError, match=f"there is no server with the process id {os.getpid()}$"
     ):
         control.ask(os.getpid(), "status")
