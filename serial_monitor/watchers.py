@@ -29,7 +29,11 @@ _RECORD_BYTES = 100
 """Bytes that a record counts for in addition to its data and its text."""
 
 
-class TooManyWatchersError(Exception):
+class WatchRefusedError(Exception):
+    """Nothing can be shown; the text says why, for people."""
+
+
+class TooManyWatchersError(WatchRefusedError):
     """There are `MOST_WATCHERS` already; the text is for people."""
 
 

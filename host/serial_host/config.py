@@ -99,6 +99,12 @@ class PortConfig:
         return self.device if self.device is not None else f"USB {self.match}"
 
 
+def is_called(asked: str, name: str, device: str | None, tcp_port: int | None) -> bool:
+    """Return whether `asked` is what people call a port: its name, the COM port that it is now, or its TCP port."""
+    names = {name.casefold(), (device or name).casefold()}
+    return asked.casefold() in names or (tcp_port is not None and asked == str(tcp_port))
+
+
 @dataclass(frozen=True, slots=True)
 class TlsSettings:
     """How connections are secured."""

@@ -272,6 +272,13 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def test_a_port_of_the_host_is_found_by_its_tcp_port(start_host: StartHost, watch: Watch) -> None:
+    port = free_port()
+    host = start_host("simulate", "echo", str(port), "--listen", "127.0.0.1")
+    host.wait_until_listening(port)
+    assert watch(host, str(port)).events("state") == ["open"]
+
+
 def test_an_unknown_port_is_refused(start_relay: StartRelay, start_host: StartHost) -> None:
     port = free_port()
     host = start_host("simulate", "echo", str(port), "--listen", "127.0.0.1")
@@ -288,7 +295,8 @@ def test_an_unknown_port_is_refused(start_relay: StartRelay, start_host: StartHo
             check=False,
         )
         assert done.returncode == 1
-        assert "there is no port" in done.stderr
+        assert ": there is no port" in done.stderr
+        assert "Error" not in done.stderr
         assert f"there are {ports}" in done.stderr
 
 

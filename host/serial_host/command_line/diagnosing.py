@@ -98,7 +98,7 @@ def _chosen(name: str | None, subjects: Sequence[Subject]) -> Sequence[Subject]:
     chosen = [
         subject
         for subject in subjects
-        if subject.name.casefold() == name.casefold() or str(subject.tcp_port) == name
+        if config.is_called(name, subject.name, (subject.status or {}).get("device"), subject.tcp_port)
     ]
     if not chosen:
         names = ", ".join(subject.name for subject in subjects)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serial_host.plumbing.text import described, printable
+from serial_monitor.watchers import WatchRefusedError
 
 if sys.platform == "win32":
     from serial_host.control import control_windows as channel
@@ -69,6 +70,9 @@ class Commands:
         lines = self.monitor(port)
         try:
             first = await anext(lines)
+        except WatchRefusedError as error:
+            yield json.dumps({"error": str(error)}).encode() + b"\n"
+            return
         except Exception as error:  # noqa: BLE001  # as in `answer`
             yield json.dumps({"error": described(error)}).encode() + b"\n"
             return

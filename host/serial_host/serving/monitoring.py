@@ -7,19 +7,16 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 
 from serial_host.com_port.port import ComPort
+from serial_host.config import is_called
 from serial_host.line import LineErrors, ModemLines
 from serial_host.plumbing.text import printable
 from serial_host.status import PortStatus
 from serial_monitor.records import Record
 from serial_monitor.taps import Tap, Taps
-from serial_monitor.watchers import TooManyWatchersError, Watchers
+from serial_monitor.watchers import Watchers, WatchRefusedError
 
 LOOK_SECONDS = 0.1
 """The time between two looks at modem lines and error counts, while somebody watches."""
-
-
-class WatchRefusedError(Exception):
-    """Nothing can be shown; the text says why."""
 
 
 class LineLook:
@@ -88,20 +85,13 @@ class Monitoring:
             WatchRefusedError: there is no such port, or there are too many watchers.
         """
         statuses = self._statuses()
-        names = [status.name for status in statuses]
-        if name is not None and name not in names:
-            raise WatchRefusedError(
-                f"there is no port {printable(name, 40)}; there are {', '.join(names) or 'none'}"
-            )
-        port = None if name is None else str(name)
-        first = [record for status in statuses if name in (None, status.name) for record in _standing(status)]
+        port = None if name is None else _meant(str(name), statuses)
+        first = [record for status in statuses if port in (None, status.name) for record in _standing(status)]
         looking = asyncio.create_task(self._keep_looking(), name="look at lines")
         try:
             async with aclosing(self._watchers.watch(port, first)) as batches:
                 async for lines in batches:
                     yield lines
-        except TooManyWatchersError as error:
-            raise WatchRefusedError(str(error)) from error
         finally:
             looking.cancel()
 
@@ -111,6 +101,15 @@ class Monitoring:
             self._look(anew)
             anew = False
             await asyncio.sleep(LOOK_SECONDS)
+
+
+def _meant(asked: str, statuses: Sequence[PortStatus]) -> str:
+    """Return the name of the port that somebody asks for by its name, its COM port or its TCP port."""
+    for status in statuses:
+        if is_called(asked, status.name, status.device, status.tcp_port):
+            return status.name
+    names = ", ".join(status.name for status in statuses)
+    raise WatchRefusedError(f"there is no port {printable(asked, 40)}; there are {names or 'none'}")
 
 
 def _standing(status: PortStatus) -> Iterator[Record]:

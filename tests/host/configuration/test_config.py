@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from serial_host.config import Config, Open, Protocol
+from serial_host.config import Config, Open, Protocol, is_called
 from serial_host.configuration.config_file import ConfigError, load, parse_port, same_name
 from serial_host.line import FlowControl, LineSettings, Parity
 from serial_host.plumbing.commands import PROGRAM
@@ -305,3 +305,24 @@ def test_a_link_and_what_it_names_are_one(tmp_path: Path) -> None:
     link = tmp_path / "scale"
     link.symlink_to("/dev/null")
     assert same_name(str(link), windows=False) == same_name("/dev/null", windows=False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("USB 0403:6001 A12345", True),
+        ("COM3", True),
+        ("com3", True),
+        ("5002", True),
+        ("COM4", False),
+        ("None", False),
+    ],
+)
+def test_a_port_is_called_by_its_name_its_com_port_or_its_tcp_port(asked: str, meant: bool) -> None:
+    assert is_called(asked, "USB 0403:6001 A12345", "COM3", 5002) is meant
+
+
+def test_a_port_whose_adapter_is_away_is_called_by_what_it_is_found_by() -> None:
+    assert is_called("usb 0403:6001", "USB 0403:6001", None, None)
+    assert not is_called("COM3", "USB 0403:6001", None, 5002)
+    assert not is_called("None", "USB 0403:6001", None, None)
