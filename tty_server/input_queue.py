@@ -117,6 +117,8 @@ class InputQueue:
             line.append(octet)
             if len(line) < _LONGEST_LINE:
                 return
+        elif not line and len(self._lines) >= SIZE:
+            return  # an end of file has no bytes, for which there would be no room, and is not to fill the process
         self._lines.append(bytes(line))
         line.clear()
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tty_server import input_queue
 from tty_server import ioctl_numbers as numbers
 from tty_server.drains import LONGEST_DRAIN
 from tty_server.fuse_requests import OPEN_OUT, POLL_OUT, POLL_SCHEDULE_NOTIFY, WRITE_OUT
@@ -366,6 +367,19 @@ def test_lines_are_read_as_lines_in_canonical_mode(port: Port) -> None:
     assert port.answer(waiting) is None
     port.terminal.device_data(b"\rmore")
     assert port.answer(waiting) == b"OK\n"
+
+
+def test_ends_of_file_that_nobody_reads_fill_nothing(port: Port) -> None:
+    handle = port.open()
+    port.terminal.set_settings(port.terminal.settings._replace(lflag=numbers.ICANON))
+    for _ in range(10):
+        port.terminal.device_data(b"\x04" * input_queue.SIZE)
+    ends = 0
+    while port.answer(port.read(handle, nonblock=True)) == b"":
+        ends += 1
+    assert ends == input_queue.SIZE
+    port.terminal.device_data(b"line\n")
+    assert port.answer(port.read(handle)) == b"line\n"
 
 
 def test_settings_that_the_twin_demands_win_and_are_read_back_but_for_parity_and_data_bits(
