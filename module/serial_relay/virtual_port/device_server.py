@@ -115,24 +115,26 @@ class DeviceServer:
         path = os.pathsep.join(
             filter(None, (str(Path(tty_server.__file__).parents[1]), os.environ.get("PYTHONPATH")))
         )
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self._program,
-                str(theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=prints,
-                stderr=prints,
-                pass_fds=(theirs.fileno(),),
-                env={**os.environ, "PYTHONPATH": path},
-                start_new_session=True,  # a terminal's Ctrl-C is for the relay alone
-            )
-        except OSError as error:
-            ours.close()
-            os.close(printed)
-            raise TtyError(f"cannot start the server of devices: {error.strerror}") from error
-        finally:
-            theirs.close()
-            os.close(prints)
+        with contextlib.ExitStack() as undo:
+            undo.callback(ours.close)
+            undo.callback(os.close, printed)
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *self._program,
+                    str(theirs.fileno()),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=prints,
+                    stderr=prints,
+                    pass_fds=(theirs.fileno(),),
+                    env={**os.environ, "PYTHONPATH": path},
+                    start_new_session=True,  # a terminal's Ctrl-C is for the relay alone
+                )
+            except OSError as error:
+                raise TtyError(f"cannot start the server of devices: {error.strerror}") from error
+            finally:
+                theirs.close()
+                os.close(prints)
+            undo.pop_all()
         self._process, self._control, self._killed_for = process, ours, None
         self._watching = loop.create_task(self._watch(process, ours, printed), name="server of devices")
         return ours

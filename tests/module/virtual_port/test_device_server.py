@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 import sys
@@ -38,6 +39,11 @@ def servers() -> list[psutil.Process]:
     ]
 
 
+def open_now() -> int:
+    """The number of this process's descriptors."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 async def minor_of(connection: socket.socket) -> int:
     """Wait for the device, and return its minor number."""
     decoder = Decoder()
@@ -55,6 +61,29 @@ async def test_one_process_serves_all_ports(devices: DeviceServer) -> None:
     with first, second:
         assert (await minor_of(first), await minor_of(second)) == (0, 7)
         assert len(servers()) == 1
+
+
+async def test_a_start_that_is_given_up_in_any_moment_leaves_no_descriptor_and_no_process(
+    devices: DeviceServer,
+) -> None:
+    """A port is removed, or the module stopped, while the process is started."""
+    (await devices.connect(NO_MINOR)).close()
+    await devices.stop()
+    before = open_now()
+    for turns in range(100):
+        start = asyncio.create_task(devices.connect(NO_MINOR))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if start.done():
+            (await start).close()
+            break
+        start.cancel()
+        await asyncio.wait([start])
+    assert turns > 1
+    await devices.stop()
+    await until(lambda: not servers())
+    gc.collect()
+    await until(lambda: open_now() <= before)
 
 
 async def test_a_process_that_dies_is_started_again_for_the_next_port(
@@ -80,7 +109,8 @@ async def test_a_process_that_stands_still_is_killed_and_that_is_told(
         await minor_of(connection)
         [stopped] = servers()
         stopped.suspend()
-        assert await asyncio.get_running_loop().sock_recv(connection, 4096) == b""
+        while await asyncio.get_running_loop().sock_recv(connection, 4096):
+            pass  # what came after the device's number
     assert devices.why_ended() == "the server of devices has not answered for 2 s and was killed"
     await until(lambda: "the server of devices ended with status -9" in caplog.text)
     with await devices.connect(3) as connection:
