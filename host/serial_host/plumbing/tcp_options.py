@@ -15,7 +15,9 @@ if sys.platform == "win32":
     from serial_host.plumbing.tcp_options_windows import (
         answers,
         begin_probe,
+        has_left,
         is_dead,
+        never_read,
         never_sent,
         notice_death,
         own_address,
@@ -24,7 +26,9 @@ else:
     from serial_host.plumbing.tcp_options_posix import (
         answers,
         begin_probe,
+        has_left,
         is_dead,
+        never_read,
         never_sent,
         notice_death,
         own_address,
@@ -33,7 +37,9 @@ else:
 __all__ = [
     "answers",
     "begin_probe",
+    "has_left",
     "is_dead",
+    "never_read",
     "never_sent",
     "prepare_connection",
     "prepare_listener",

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import socket
 import struct
+import termios
 from dataclasses import dataclass
 
 IDLE_SECONDS = 3
@@ -76,6 +77,12 @@ def answers(connection: socket.socket, waited: float) -> bool | None:
     return not info.unanswered
 
 
+def has_left(connection: socket.socket) -> bool:
+    """Return whether the peer has closed its side; what it sent before that may not be read yet."""
+    info = _info(connection)
+    return info is not None and info.state == _TCP_CLOSE_WAIT
+
+
 def is_dead(connection: socket.socket) -> bool:
     """Return whether the peer no longer acknowledges what was sent to it.
 
@@ -94,6 +101,14 @@ def never_sent(connection: socket.socket) -> int:
     try:
         return int.from_bytes(fcntl.ioctl(connection.fileno(), _SIOCOUTQNSD, bytes(4)), sys.byteorder)
     except OSError:
+        return 0
+
+
+def never_read(connection: socket.socket) -> int:
+    """Return the number of bytes of the peer that the kernel has and nobody has read (tcp(7), SIOCINQ)."""
+    try:
+        return int.from_bytes(fcntl.ioctl(connection.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
+    except (OSError, ValueError):  # it is closed
         return 0
 
 

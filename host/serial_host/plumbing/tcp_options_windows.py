@@ -63,6 +63,11 @@ def never_sent(connection: socket.socket) -> int:  # noqa: ARG001 - the same nam
     return 0
 
 
+def never_read(connection: socket.socket) -> int:  # noqa: ARG001 - the same name and arguments as on Linux
+    """Return 0: Python's sockets do not ask Windows for that number."""
+    return 0
+
+
 def begin_probe(connection: socket.socket) -> None:
     """Let the kernel ask an idle peer now whether it is alive, and end the connection if it is not."""
     with contextlib.suppress(OSError):
@@ -74,15 +79,20 @@ def answers(connection: socket.socket, waited: float) -> bool | None:
 
     If it is not, the kernel has ended the connection by then.
     """
-    if _has_ended(connection):
+    if _state(connection) in (_TCPSTATE_CLOSED, _TCPSTATE_CLOSE_WAIT):
         return False
     return None if waited < _PROBE_SECONDS else True
 
 
-def _has_ended(connection: socket.socket) -> bool:
-    """Return whether the connection was ended, or closed by the peer, even if nobody has read that far.
+def has_left(connection: socket.socket) -> bool:
+    """Return whether the peer has closed its side; what it sent before that may not be read yet."""
+    return _state(connection) == _TCPSTATE_CLOSE_WAIT
 
-    Windows says so since version 1703 of Windows 10 (mstcpip.h, SIO_TCP_INFO); an earlier one never does.
+
+def _state(connection: socket.socket) -> int | None:
+    """Return the state of the connection, even if nobody has read as far as the end of what the peer has sent.
+
+    Windows tells it since version 1703 of Windows 10 (mstcpip.h, SIO_TCP_INFO); an earlier one never does.
     """
     version, state = wintypes.DWORD(0), (ctypes.c_ubyte * _TCP_INFO_SIZE)()
     returned = wintypes.DWORD()
@@ -98,8 +108,8 @@ def _has_ended(connection: socket.socket) -> bool:
         None,
     )
     if failed or returned.value < 4:
-        return False
-    return int.from_bytes(bytes(state[:4]), "little") in (_TCPSTATE_CLOSED, _TCPSTATE_CLOSE_WAIT)
+        return None
+    return int.from_bytes(bytes(state[:4]), "little")
 
 
 def notice_death(connection: socket.socket) -> None:

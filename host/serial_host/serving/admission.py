@@ -3,7 +3,7 @@
 All modules of one virtual machine come from one address, and so do port scans and health probes of that machine. So a
 newcomer waits, unread, until one of these is known:
 
-    the present client has ended, or its computer answers nothing    the newcomer is served
+    the present client has ended, or its computer answers nothing    the newcomer is served, behind what that one has sent
     the newcomer has gone again                                      nothing happens
     the newcomer has shown that it is a client, and may replace a    the newcomer is served, but two living clients
     living one (see `shows_client`)                                  replace each other less and less often (`TakeOvers`)
@@ -29,6 +29,9 @@ LOOK_SECONDS = 0.02
 
 SHOW_SECONDS = 1.0
 """Seconds that a newcomer has to show that it is a client."""
+
+LEAVE_SECONDS = 3.0
+"""Seconds in which what a client sent before it ended its connection is read, if the device is slow; the rest is lost."""
 
 PEEK_BYTES = 256
 
@@ -76,6 +79,9 @@ class PresentClient(Protocol):
     """The questions that are asked about the client that has the port."""
 
     ended: bool
+
+    def leaves(self) -> bool:
+        """Return whether it has ended the connection; what it sent before is read then, however slow the device is."""
 
     def answers(self, waited: float) -> bool | None:
         """Return whether its computer answers, `waited` seconds after `begin_probe`; None while that is not known."""
@@ -153,6 +159,9 @@ async def contend(newcomer: Newcomer, present: PresentClient, *, rfc2217: bool, 
         said = newcomer.peek()
         if said is None:
             return Verdict.GONE
+        if not present.ended and waited < LEAVE_SECONDS and present.leaves():
+            await asyncio.sleep(LOOK_SECONDS)
+            continue
         answers = present.answers(waited)
         if present.ended or answers is False:
             return Verdict.FREE

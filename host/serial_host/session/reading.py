@@ -8,7 +8,8 @@ replaced cannot stop the device, whatever it does.
     REFUSED            client      when a refused client has sent enough     never
     DEVICE_SLOW        client      more than WRITE_HIGH bytes wait for the   when the driver has taken all of them; by RFC
                                    driver                                    2217 after STALL_SECONDS too, until there
-                                                                             are more than LOOK_AHEAD
+                                                                             are more than LOOK_AHEAD; when the client has left
+                                                                             and another one waits
     WORKING            client      commands wait, or one takes time          when all of them are done
     ANSWERS_UNREAD     client      more than ANSWERS_BOUND bytes wait for    when the kernel has taken all of them
                                    the client

@@ -43,15 +43,11 @@ from serial_host.session.command_handler import CommandHandler
 from serial_host.session.controlled_port import ControlledPort, DriverHangsError
 from serial_host.session.line_watch import LineWatch
 from serial_host.session.reading import Hold
-from serial_host.session.session import Session, SessionOwner
+from serial_host.session.session import LOOK_AHEAD, Session, SessionOwner
 
 STALL_SECONDS = 0.5
 """Seconds after which a device that takes nothing counts as stopped, by its flow control or because it is switched
 off."""
-
-LOOK_AHEAD = 8 * DEVICE_BOUND
-"""Limit of the bytes that are taken from a client whose device is stopped, to find the commands behind them that end
-the stop."""
 
 EVENTS_A_TURN = 64
 """Limit of one client's commands that are carried out in one turn of the event loop, during which every port waits."""
@@ -103,7 +99,6 @@ class Rfc2217Session(Session):
         self._state: AccessServerSignature | None = None
         self._refused = False
 
-        self._present: ComPort | None = None
         self._port = ControlledPort(config.line, log, dtr=config.dtr, rts=config.rts)
         self._watched = LineWatch(self._port, self._may_notify, self._tell)
         self._commands = CommandHandler(self, self._port, self._watched, log)
@@ -203,7 +198,6 @@ class Rfc2217Session(Session):
 
     def device_absent(self, reason: str) -> None:
         state = self._signature(DeviceState.UNAVAILABLE, reason)
-        self._present = None
         self._port.detach()
         if state != self._state:
             self._state = state

@@ -16,7 +16,14 @@ from typing import Protocol, cast
 from serial_host.com_port.port import DEVICE_BOUND, READ_SIZE, ComPort
 from serial_host.config import Address
 from serial_host.plumbing.forwarding import Forwarding
-from serial_host.plumbing.tcp_options import answers, is_dead, never_sent, reset_on_close
+from serial_host.plumbing.tcp_options import (
+    answers,
+    has_left,
+    is_dead,
+    never_read,
+    never_sent,
+    reset_on_close,
+)
 from serial_host.session.reading import Hold, Reading
 from serial_tls.records import looks_like_client_hello
 
@@ -26,6 +33,9 @@ WATCH_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
 """The time that a client has to take what was sent to it before the connection was closed."""
 
+LOOK_AHEAD = 8 * DEVICE_BOUND
+"""Limit of the bytes that are taken from a client although its device does not take them: from one that is leaving, or
+whose commands behind them end a stop of the device."""
 
 SPEAKS_TLS = (
     "it uses TLS, and this port is served without TLS: add [tls] to the configuration file (not tls = false), or remove"
@@ -144,26 +154,31 @@ class Session(asyncio.BufferedProtocol):
         self.finishing = False
         """Whether the client is sent nothing more, and what it has sent is still read."""
         self._read_before = False
+        self._leaving = False
+        """Whether the client is read although the device is slow, because it has ended the connection."""
+        self._present: ComPort | None = None
         self._client: _Client
         self._transport: asyncio.Transport
         self._watch: asyncio.TimerHandle
 
     def device_present(self, port: ComPort) -> None:
         """Serve the client with this port: it was open when the client came, or was opened since."""
+        self._present = port
         self.reading.serve(port)
         self.reading.release(Hold.STARTING)
 
     def device_absent(self, reason: str) -> None:  # noqa: ARG002  # what to do with it depends on the protocol
         """Serve the client without a port: it was lost, or could not be opened."""
+        self._present = None
         self.reading.leave()
         self.reading.release(Hold.STARTING)
 
     def device_slow(self, *, slow: bool) -> None:
         """Stop reading from the client because the device takes nothing more, or go on."""
-        if slow:
-            self.reading.hold(Hold.DEVICE_SLOW)
-        else:
+        if not slow:
             self.reading.release(Hold.DEVICE_SLOW)
+        elif not self._leaving:
+            self.reading.hold(Hold.DEVICE_SLOW)
 
     @abstractmethod
     def refuse(self, reason: str) -> None:
@@ -258,10 +273,24 @@ class Session(asyncio.BufferedProtocol):
         """Return whether the client's computer answers, `waited` seconds after `begin_probe`; None: not known yet."""
         return answers(self.socket, waited)
 
+    def leaves(self) -> bool:
+        """Return whether the client has ended the connection; what it sent before is read then, however slow the device is.
+
+        So it makes room for the next one at once, and the bytes of both reach the device in their order.
+        """
+        if not has_left(self.socket):
+            return False
+        if not self._leaving and (self._present is None or self._present.unsent <= LOOK_AHEAD):
+            self._leaving = True
+            self.reading.release(Hold.DEVICE_SLOW)
+        return True
+
     def _end(self, reason: str) -> None:
         """Let go of the device and leave the owner; whoever overrides this ends its timers and tasks."""
         if not self.ended:
             self.ended = True
+            if unread := never_read(self.socket):
+                self._owner.unwritten(self, unread)
             self.reading.leave()
             self._owner.session_ended(self, reason)
 

@@ -7,10 +7,14 @@ import select
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+
+import pytest
 
 from serial_host.com_port.port import DEVICE_BOUND
 from serial_host.plumbing.tcp_options import SOCKET_BUFFER
+from serial_host.serving import admission
+from serial_host.session.session import LOOK_AHEAD
 from tests.host.running import PATIENCE, Client, RunningServer, echo_port, serial_port, until
 from tests.host.serial_device import SerialDevice
 
@@ -129,6 +133,51 @@ def test_what_a_client_sent_before_it_left_reaches_the_device(
             sender.join()
         assert got + device.receive(40_000) == data
         until(lambda: server.status()["client"] is None)
+
+
+def wait_served(server: RunningServer, connects: int) -> None:
+    """Return when so many clients were served, the present one included."""
+    until(lambda: server.status()["connects"] == connects)
+
+
+@pytest.mark.parametrize("protocol", ["raw", "rfc2217"])
+def test_what_a_client_sent_before_it_left_comes_before_what_the_next_one_sends(
+    device: SerialDevice, tcp_port: int, protocol: str, *, threads: bool
+) -> None:
+    entry = {"device": device.name, "tcp_port": tcp_port, "protocol": protocol}
+    jobs = [bytes([number]) * 12_000 for number in range(4)]
+    with RunningServer(serial_port(entry, threads=threads)) as server, ExitStack() as clients:
+        server.wait_listening()
+        device.stop()
+        for number, job in enumerate(jobs):
+            client = clients.enter_context(Client(tcp_port))
+            if protocol == "rfc2217":
+                client.send(b"\xff\xfb\x2c")  # the com port option, by which it shows that it is a client
+            wait_served(server, number + 1)
+            client.send(job)
+            client.socket.shutdown(socket.SHUT_WR)
+        device.go_on()
+        assert device.receive(48_000) == b"".join(jobs)
+        assert server.status()["discarded_to_device"] == 0
+
+
+def test_clients_that_come_and_go_before_a_device_that_takes_nothing_fill_nothing(
+    device: SerialDevice, tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "LEAVE_SECONDS", 0.1)
+    port = serial_port({"device": device.name, "tcp_port": tcp_port})
+    with RunningServer(port) as server:
+        server.wait_listening()
+        device.stop()
+        for number in range(20):
+            with Client(tcp_port) as client:
+                wait_served(server, number + 1)
+                client.send(bytes(12_000))
+        with Client(tcp_port):
+            wait_served(server, 21)
+        status = server.status()
+        assert status["bytes_to_device"] + status["discarded_to_device"] == 240_000
+        assert LOOK_AHEAD < status["unsent"] <= LOOK_AHEAD + 12_000
 
 
 def test_device_bytes_without_a_client_are_discarded_and_counted(

@@ -18,7 +18,7 @@ from rfc2217 import (
     StopSize,
 )
 from serial_host.com_port.port import READ_SIZE
-from serial_host.session.rfc2217_session import LOOK_AHEAD
+from serial_host.session.session import LOOK_AHEAD
 from tests.host.running import RunningServer, serial_port, until
 from tests.host.serial_device import SerialDevice
 from tests.host.session.access_server import ComPortClient
