@@ -140,6 +140,19 @@ class Bridge:
         if self._config.while_disconnected is WhileDisconnected.DISCARD:
             self._count_disconnected(self.held.discard())
 
+    @property
+    def on_its_way(self) -> tuple[int, int] | None:
+        """Two numbers that change while the host takes what applications have written; None when it has all of it.
+
+        It is None without a connection, too.
+        """
+        if self._port is None or self._remote is None or not self._usable:
+            return None
+        unacknowledged = self._remote.unacknowledged
+        if not unacknowledged and not self._port.has_written:
+            return None
+        return self._status.bytes_to_device, unacknowledged
+
     async def finish(self) -> None:
         """Let what is on its way in both directions arrive, within the times that `rules` gives for a stop.
 

@@ -50,6 +50,8 @@ class Relay:
         self._record = Record(tap, str(maker.links.path(config.link)), on_change)
         self.status = self._record.status
         self._linger = Span(LINGER)
+        self._lingers_for: object = None
+        """What was on its way when the time was over last."""
         self._link_retry = Retry.of_links()
         """When the link is placed again, if it cannot be had or was removed, while the port goes on."""
         self._retry = Retry.of_connections()
@@ -300,6 +302,12 @@ class Relay:
         if self._placed is not None and self._link_retry.deadline is not None and self._link_retry.due(now):
             self._try_link(self._placed)
         if self._linger.expire(now):
+            before, self._lingers_for = self._lingers_for, self._bridge.on_its_way
+            if self._lingers_for not in (
+                None,
+                before,
+            ):  # the device is slow, and takes what the application left
+                self._linger.begin(now)
             self._look_again()
 
     def _wanted(self) -> bool:

@@ -11,7 +11,8 @@ FIRST_ATTEMPT = 3.0
 """Seconds that bytes written right after open wait, at most, for the connection attempt that the open caused."""
 
 LINGER = 5.0
-"""Seconds that a connection of `connect: onOpen` outlives the last close."""
+"""Seconds that a connection of `connect: onOpen` outlives the last close, and again as long while the host goes on to take
+what applications have written."""
 
 HOLD_SIZE = 8192
 HOLD_TIME = 5.0

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from serial_relay.config import Connect
 from serial_relay.plumbing.inotify import Inotify
+from serial_relay.port import relay
 from serial_relay.port.supervisor import Supervisor
+from serial_relay.status import State
 from serial_relay.virtual_port.links import LinkDirectory
 from tests.module.conditions import until
 from tests.module.port.ports import Ports, read, send_until_blocked
@@ -59,6 +62,51 @@ async def test_an_application_that_does_not_read_slows_the_host_across_a_reconne
         discarded = ports.status.discarded
         await until(lambda: discarded.closed + discarded.undelivered == ports.status.bytes_from_device)
         assert discarded.undelivered > 0  # what waited in the socket when each connection was reset
+
+
+async def write_and_leave(ports: Ports) -> int:
+    """Open the port, write until nothing takes more for a tenth of a second, and close it."""
+    slave = ports.open(flags=os.O_NONBLOCK)
+    written = blocked = 0
+    while blocked < 20:
+        try:
+            written += os.write(slave, bytes(1000))
+            blocked = 0
+        except BlockingIOError:
+            blocked += 1
+            await asyncio.sleep(0.005)
+    os.close(slave)
+    return written
+
+
+async def test_on_open_a_slow_host_gets_what_an_application_left_however_long_it_takes(
+    ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "LINGER", 0.2)
+    async with serving() as server:
+        await ports.configure(tcp_port=server.port, connect=Connect.ON_OPEN)
+        written = await write_and_leave(ports)
+        client = await server.clients.get()
+        client.setblocking(False)
+        received = 0
+        while data := await asyncio.get_running_loop().sock_recv(client, 10_000):
+            received += len(data)
+            await asyncio.sleep(0.05)
+        client.close()
+        assert received == written
+        await ports.reaches(State.IDLE)
+        assert ports.status.discarded.disconnected == 0
+
+
+async def test_on_open_a_host_that_takes_nothing_is_left(
+    ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "LINGER", 0.2)
+    async with serving() as server:
+        await ports.configure(tcp_port=server.port, connect=Connect.ON_OPEN)
+        await write_and_leave(ports)
+        await ports.reaches(State.IDLE)
+        assert ports.status.discarded.disconnected > 0
 
 
 async def test_a_port_that_a_defect_ended_while_it_held_the_device_back_reads_it_again(
