@@ -78,9 +78,15 @@ def answers(connection: socket.socket, waited: float) -> bool | None:
 
 
 def has_left(connection: socket.socket) -> bool:
-    """Return whether the peer has closed its side; what it sent before that may not be read yet."""
+    """Return whether the peer has closed its side; what it sent before that may not be read yet.
+
+    A reset does not take from Linux what came before it. One comes from a peer that has closed the connection and is sent
+    something nevertheless.
+    """
     info = _info(connection)
-    return info is not None and info.state == _TCP_CLOSE_WAIT
+    if info is None:
+        return False
+    return info.state == _TCP_CLOSE_WAIT or (info.state == _TCP_CLOSE and never_read(connection) > 0)
 
 
 def is_dead(connection: socket.socket) -> bool:

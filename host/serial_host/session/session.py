@@ -296,7 +296,7 @@ class Session(asyncio.BufferedProtocol):
 
     def _watch_peer(self) -> None:
         # While reading is paused the loop does not look at the socket, so its death shows only here.
-        if is_dead(self.socket):
+        if is_dead(self.socket) and not self.leaves():
             self.abort("it does not answer any more")
             return
         self._watch = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch_peer)

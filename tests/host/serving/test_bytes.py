@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
@@ -19,6 +20,8 @@ from tests.host.running import PATIENCE, Client, RunningServer, echo_port, seria
 from tests.host.serial_device import SerialDevice
 
 MEGABYTE = 1_000_000
+
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux keeps what came before a reset")
 
 
 def test_a_megabyte_each_way_at_once(device: SerialDevice, tcp_port: int, *, threads: bool) -> None:
@@ -158,6 +161,24 @@ def test_what_a_client_sent_before_it_left_comes_before_what_the_next_one_sends(
             client.socket.shutdown(socket.SHUT_WR)
         device.go_on()
         assert device.receive(48_000) == b"".join(jobs)
+        assert server.status()["discarded_to_device"] == 0
+
+
+@needs_linux
+def test_what_a_client_sent_before_it_left_survives_a_device_that_speaks_to_it(
+    device: SerialDevice, tcp_port: int
+) -> None:
+    """The client's computer resets a connection that nobody has any more and that is sent something."""
+    data = os.urandom(20_000)
+    with RunningServer(serial_port({"device": device.name, "tcp_port": tcp_port})) as server:
+        with server.client() as client:
+            device.stop()
+            client.send(data)
+        until(lambda: server.status()["unsent"])
+        device.send(b"ready")
+        until(lambda: server.status()["client"] is None)
+        device.go_on()
+        assert device.receive(20_000) == data
         assert server.status()["discarded_to_device"] == 0
 
 
