@@ -15,8 +15,8 @@ from tty_server.messages import MINOR, NO_MINOR, TOTAL, Decoder, Kind, data_mess
 
 def serve(connection: socket.socket, minor: int) -> None:
     number = 0 if minor == NO_MINOR else minor
-    connection.sendall(message(Kind.READY, MINOR.pack(number) + f"serialrelay{number}".encode()))
-    connection.sendall(message(Kind.GRANT, TOTAL.pack(1 << 40)))
+    ready = message(Kind.READY, MINOR.pack(number) + f"serialrelay{number}".encode())
+    connection.sendall(ready + message(Kind.GRANT, TOTAL.pack(1 << 40)))  # at once, for tests that read on
     decoder = Decoder()
     while data := connection.recv(65536):
         for kind, rest in decoder.messages(data):
