@@ -26,7 +26,7 @@ from serial_host.com_port.driver import Driver
 from serial_host.com_port.driver_thread import DriverSlowError, DriverThread
 from serial_host.com_port.listing import find_port, present_ports
 from serial_host.com_port.open_errors import why_not_open
-from serial_host.com_port.port import ComPort, ComPortError, ComPortEvents, OpenComPort
+from serial_host.com_port.port import READ_SIZE, ComPort, ComPortError, ComPortEvents, OpenComPort
 from serial_host.com_port.pump import Pump
 from serial_host.com_port.thread_pump import ThreadPump
 from serial_host.config import PortConfig, UsbMatch
@@ -34,7 +34,9 @@ from serial_host.line import FlowControl, LineErrors, LineSettings, ModemLines, 
 from serial_host.plumbing.text import described
 from serial_host.plumbing.threads import call_in_thread
 
-if sys.platform != "win32":
+if sys.platform == "win32":
+    from serial_host.com_port.handle_windows import SerialHandle
+else:
     from serial_host.com_port.descriptor_pump import DescriptorPump
 
 DRAIN_SECONDS = 5.0
@@ -74,6 +76,25 @@ class _Opened:
             self.port.close()
 
 
+class _BlockingSerial:
+    """pyserial's port as a `ThreadPump` uses it on POSIX, where a write does nothing before it is waited for."""
+
+    def __init__(self, port: serial.Serial) -> None:
+        self._port = port
+        self._to_write = b""
+        self.read = port.read
+        self.cancel_read = port.cancel_read
+        self.cancel_write = port.cancel_write
+
+    def start_write(self, data: bytes) -> bool:
+        self._to_write = data
+        return False
+
+    def finish_write(self) -> int:
+        written = self._port.write(self._to_write)
+        return len(self._to_write) if written is None else written
+
+
 class SerialComPort:
     """An open port of the operating system.
 
@@ -94,8 +115,13 @@ class SerialComPort:
         self._modem_lines = ModemLines()
         self._line_errors = LineErrors()
         self._pump: Pump
-        if sys.platform == "win32" or threads:
-            self._pump = ThreadPump(self._device, port, self._driver.received_waiting, events)
+        if sys.platform == "win32":
+            self._handle = SerialHandle(opened.handle, READ_SIZE)
+            self._pump = ThreadPump(self._device, self._handle, self._driver.received_waiting, events)
+        elif threads:
+            self._pump = ThreadPump(
+                self._device, _BlockingSerial(port), self._driver.received_waiting, events
+            )
         else:
             self._pump = DescriptorPump(self._device, opened.handle, events)
         self.write = self._pump.write
@@ -228,6 +254,8 @@ class SerialComPort:
 
     def _close(self) -> None:
         with self._lock:
+            if sys.platform == "win32":
+                self._handle.close()
             self._opened.close()
 
     @contextlib.contextmanager

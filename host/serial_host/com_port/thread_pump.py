@@ -1,8 +1,9 @@
 """Moves bytes between a blocking COM port and the event loop with a reader and a writer thread.
 
 A serial handle of Windows cannot be waited for together with sockets. So a thread blocks in a read for one byte and then
-takes what else has arrived: no polling interval stands between a byte and its client. This works on every operating
-system; POSIX has the quicker `descriptor_pump`.
+takes what else has arrived: no polling interval stands between a byte and its client. A write begins in the event loop;
+a second thread waits for what the driver does not take at once, and writes on. This works on every operating system;
+POSIX has the quicker `descriptor_pump`.
 """
 
 # ruff: noqa: D102  # the methods are documented where their type is: `pump.Pump`
@@ -21,7 +22,7 @@ from serial_host.plumbing.text import described
 from serial_host.plumbing.threads import call_in_thread
 
 WRITE_CHUNK = 1024
-"""Bytes given to one blocking write. A purge or a close cannot take back more than this many that are on their way."""
+"""Bytes given to one write. A purge or a close cannot take back more than this many that are on their way."""
 
 PURGE_SECONDS = 0.05
 """Seconds that a purge waits at most for the reader to leave the driver; that takes microseconds unless the driver
@@ -32,12 +33,28 @@ _FIRST_JOIN_SECONDS, _LAST_JOIN_SECONDS = 0.01, 1.0
 
 
 class BlockingPort(Protocol):
-    """The part of pyserial's `Serial` that the threads use, opened without time-outs."""
+    """What the threads use of an open port. The two `cancel` methods may be called at any time, from any thread."""
 
-    def read(self, size: int) -> bytes: ...
-    def write(self, data: bytes) -> int | None: ...
-    def cancel_read(self) -> None: ...
-    def cancel_write(self) -> None: ...
+    def read(self, size: int) -> bytes:
+        """Wait for so many bytes and return them, or less if it is cancelled. Raises if the port is gone."""
+
+    def start_write(self, data: bytes) -> bool:
+        """Begin to write, without waiting; return whether the driver has taken all already. Never raises.
+
+        Unless it returns true, `finish_write` is to be called before the next write.
+        """
+
+    def finish_write(self) -> int:
+        """Wait until the driver has taken what the last `start_write` began to write; return the number of bytes.
+
+        These are less if it is cancelled. Raises if the port is gone.
+        """
+
+    def cancel_read(self) -> None:
+        """Let a `read` that waits return at once. May raise if the port is gone."""
+
+    def cancel_write(self) -> None:
+        """Let a `finish_write` that waits return at once. May raise if the port is gone."""
 
 
 class ThreadPump:
@@ -73,6 +90,11 @@ class ThreadPump:
         self.written = False
         self._writing_paused = False
         self._generation = 0
+        """Counts what was discarded: a write of an earlier generation has taken nothing of `_unsent`."""
+        self._under_way: int | None = None
+        """The generation of the write that has begun and has not ended; there is one at a time."""
+        self._handed_over = False
+        """Whether the writer is to finish the write that is under way."""
         self._threads = [
             threading.Thread(target=self._guard, args=(work,), name=f"{device} {name}", daemon=True)
             for name, work in (("reader", self._read_all), ("writer", self._write_all))
@@ -88,12 +110,32 @@ class ThreadPump:
         self.written = True
         with self._lock:
             self._unsent += data
+            chunk = self._next_chunk() if self._under_way is None else b""
+        # What the driver takes at once costs no switch to the writer, and what it takes later is on its way meanwhile.
+        while chunk and self._port.start_write(chunk):
+            with self._lock:
+                chunk = self._taken(len(chunk))
+        with self._lock:
+            if chunk:
+                self._handed_over = True
+                self._writer.notify()
             pause = len(self._unsent) > WRITE_HIGH and not self._writing_paused
             if pause:
                 self._writing_paused = True
-            self._writer.notify()
         if pause:
             self._events.pause_writing()
+
+    def _next_chunk(self) -> bytes:
+        """Return what is to be written now; b"" if there is nothing or the pump has stopped. The lock is held."""
+        chunk = b"" if self._stopped else bytes(self._unsent[:WRITE_CHUNK])
+        self._under_way = self._generation if chunk else None
+        return chunk
+
+    def _taken(self, size: int) -> bytes:
+        """Forget what the driver has taken, and return what is to be written next. The lock is held."""
+        if self._under_way == self._generation:
+            del self._unsent[:size]
+        return self._next_chunk()
 
     def discard_received(self, purge: Callable[[], int]) -> int:
         # The reader is brought out of the driver first. What it brings with it arrived before the purge, and what it
@@ -219,16 +261,10 @@ class ThreadPump:
 
     def _read_some(self) -> bytes:
         """Wait for a byte, and return it with what else has arrived; b"" after a cancellation."""
-        # The driver is asked before each read: pyserial's read asks too, and drops the error flags that this clears.
-        data = b""
-        waiting = self._received_waiting()
-        if not waiting:
-            data = self._port.read(1)
-            if not data:
-                return b""
-            waiting = self._received_waiting()
+        data = self._port.read(1)
+        waiting = self._received_waiting() if data else 0
         if waiting:
-            data += self._port.read(min(waiting, READ_SIZE))
+            data += self._port.read(min(waiting, READ_SIZE - 1))
         return data
 
     def _deliver(self) -> None:
@@ -242,21 +278,25 @@ class ThreadPump:
             self._events.data_received(data)
 
     def _write_all(self) -> None:
-        while True:
-            with self._lock:
-                while not self._unsent and not self._stopped:
-                    self._writer.wait()
-                if self._stopped:
-                    return
-                chunk = bytes(self._unsent[:WRITE_CHUNK])
-                generation = self._generation
-            written = self._port.write(chunk)
-            with self._lock:
-                if generation == self._generation:
-                    del self._unsent[: len(chunk) if written is None else written]
-                resume = self._writing_paused and not self._unsent
-            if resume:
-                self._call_loop(self._resume_if_sent)
+        while self._may_finish():
+            chunk = b"under way"
+            while chunk:
+                written = self._port.finish_write()
+                with self._lock:
+                    chunk = self._taken(written)
+                    resume = self._writing_paused and not self._unsent
+                if chunk:
+                    self._port.start_write(chunk)
+                if resume:
+                    self._call_loop(self._resume_if_sent)
+
+    def _may_finish(self) -> bool:
+        """Wait until the writer has a write to finish; return False when it is to end."""
+        with self._lock:
+            while not self._handed_over and not self._stopped:
+                self._writer.wait()
+            handed_over, self._handed_over = self._handed_over, False
+            return handed_over
 
     def _resume_if_sent(self) -> None:
         with self._lock:

@@ -1,0 +1,169 @@
+"""What the pump with threads writes to a port that takes bytes at once or later: where, in which order, and purged."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+
+from serial_host.com_port.port import WRITE_HIGH, ComPortError
+from serial_host.com_port.thread_pump import WRITE_CHUNK, ThreadPump
+from tests.host.running import PATIENCE
+
+
+class Port:
+    """A driver that takes a write at once, or when the test says so."""
+
+    def __init__(self) -> None:
+        self.at_once = True
+        self.begun: list[bytes] = []
+        """The bytes of each write."""
+        self.threads: list[threading.Thread] = []
+        """Where each write was begun."""
+        self.ends: queue.Queue[int | Exception] = queue.Queue()
+        """How each write that is waited for ends: so many bytes were taken, or this is raised."""
+        self.waits = threading.Event()
+        """Whether a write is waited for."""
+        self._read_ends = threading.Event()
+
+    def read(self, _size: int) -> bytes:
+        self._read_ends.wait(PATIENCE)
+        return b""
+
+    def start_write(self, data: bytes) -> bool:
+        self.begun.append(data)
+        self.threads.append(threading.current_thread())
+        return self.at_once
+
+    def finish_write(self) -> int:
+        self.waits.set()
+        end = self.ends.get(timeout=PATIENCE)
+        self.waits.clear()
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+    def cancel_read(self) -> None:
+        self._read_ends.set()
+
+    def cancel_write(self) -> None:
+        if self.waits.is_set():
+            self.ends.put(0)
+
+
+class Owner:
+    """Keeps what the pump reports."""
+
+    def __init__(self) -> None:
+        self.paused = False
+        self.lost: ComPortError | None = None
+
+    def data_received(self, data: bytes) -> None: ...
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+
+    def discarded_late(self, *, received: int = 0, unsent: int = 0) -> None: ...
+
+    def port_lost(self, error: ComPortError) -> None:
+        self.lost = error
+
+
+async def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was never true"
+        await asyncio.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def running_pump() -> AsyncIterator[tuple[ThreadPump, Port, Owner]]:
+    port, owner = Port(), Owner()
+    pump = ThreadPump("COM3", port, lambda: 0, owner)
+    try:
+        yield pump, port, owner
+    finally:
+        await pump.stop()
+
+
+async def test_what_is_taken_at_once_is_written_by_the_event_loop_itself() -> None:
+    data = bytes(range(256)) * 12
+    async with running_pump() as (pump, port, owner):
+        pump.write(data[:8])
+        pump.write(data[8:])
+        assert b"".join(port.begun) == data
+        assert max(map(len, port.begun)) == WRITE_CHUNK
+        assert set(port.threads) == {threading.current_thread()}
+        assert pump.unsent == 0
+    assert not port.waits.is_set()
+    assert not owner.paused
+
+
+async def test_what_is_taken_later_is_followed_by_the_rest_in_order() -> None:
+    data = bytes(range(256)) * 40
+    async with running_pump() as (pump, port, owner):
+        port.at_once = False
+        pump.write(data[:10])
+        pump.write(data[10:])
+        assert port.begun == [data[:10]], "one write at a time"
+        assert len(data) > WRITE_HIGH
+        assert owner.paused
+        port.ends.put(4)
+        await until(lambda: len(port.begun) == 2)
+        assert pump.unsent == len(data) - 4
+        taken, begun = data[:4], 2
+        while True:
+            taken += port.begun[-1]
+            port.ends.put(len(port.begun[-1]))
+            if len(taken) >= len(data):
+                break
+            begun += 1
+            await until(partial(lambda count: len(port.begun) == count, begun))
+        assert taken == data
+        await until(lambda: not owner.paused)
+        port.at_once = True
+        await until(lambda: pump._under_way is None)
+        pump.write(b"next")
+        assert port.begun[-1] == b"next"
+        assert port.threads[-1] is threading.current_thread()
+
+
+async def test_a_purge_cancels_the_write_that_is_under_way_and_takes_nothing_that_follows() -> None:
+    async with running_pump() as (pump, port, _):
+        port.at_once = False
+        pump.write(b"stale")
+        await until(port.waits.is_set)
+        port.cancel_write = lambda: port.ends.put(3)  # type: ignore[method-assign]  # three bytes had gone already
+        assert pump.discard_unsent() == 5
+        pump.write(b"fresh")
+        await until(lambda: len(port.begun) == 2)
+        assert port.begun == [b"stale", b"fresh"]
+        assert pump.unsent == 5
+        port.ends.put(5)
+        await until(lambda: not pump.unsent)
+
+
+async def test_a_write_that_does_not_end_is_cancelled_when_the_port_is_closed() -> None:
+    async with running_pump() as (pump, port, _):
+        port.at_once = False
+        pump.write(b"never taken")
+    assert pump.unsent == len(b"never taken")
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("COM3 ")]
+
+
+async def test_a_write_that_fails_loses_the_port_and_keeps_what_it_did_not_take() -> None:
+    async with running_pump() as (pump, port, owner):
+        port.at_once = False
+        pump.write(b"request")
+        port.ends.put(OSError(5, "no"))
+        await until(lambda: owner.lost)
+        assert pump.unsent == len(b"request")
+        pump.write(b"later")
+        assert port.begun == [b"request"]
