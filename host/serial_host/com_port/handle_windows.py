@@ -1,7 +1,7 @@
 """Reads and writes the handle of an open COM port with overlapped calls, as few of them as Windows needs for it.
 
-pyserial's `read` and `write` ask the driver by `ClearCommError` each time, and so drop the error flags that this clears.
-A write is begun here without waiting for its end, so the event loop can begin one.
+pyserial's `read` asks the driver by `ClearCommError` each time, and so drops the error flags that this clears. Its `write` takes
+the last error of the thread, whatever call it is of, for that of the write.
 The structure OVERLAPPED is that of minwinbase.h.
 """
 
@@ -61,28 +61,21 @@ class _Transfer:
         self._size = wintypes.DWORD()
         self._arguments = (ctypes.byref(self._size), ctypes.byref(self._overlapped))
         self._error = 0
-        self._buffer: object = None
 
     @property
     def cancelled(self) -> bool:
         """Whether the last call was cancelled before its end."""
         return self._error == _ERROR_OPERATION_ABORTED
 
-    def start(self, function: Callable[..., int], buffer: object, size: int) -> bool:
-        """Begin a call, which uses the buffer until `finish` returns; return whether it has succeeded already."""
-        self._buffer = buffer
-        self._error = 0
-        if function(self._handle, buffer, size, *self._arguments):
-            return True
-        self._error = ctypes.get_last_error()
-        return False
-
-    def finish(self) -> int:
-        """Wait for the end of the call, and return how many bytes it has moved. A cancelled one is no error.
+    def move(self, function: Callable[..., int], buffer: object, size: int) -> int:
+        """Call `ReadFile` or `WriteFile`, wait for the end, and return how many bytes it has moved. To be cancelled is no error.
 
         Raises:
-            OSError: it has failed, or could not be begun.
+            OSError: it has failed.
         """
+        self._error = 0
+        if not function(self._handle, buffer, size, *self._arguments):
+            self._error = ctypes.get_last_error()
         if self._error == _ERROR_IO_PENDING:
             ended = _kernel32.GetOverlappedResult(self._handle, self._arguments[1], self._arguments[0], True)
             self._error = 0 if ended else ctypes.get_last_error()
@@ -100,29 +93,23 @@ class _Transfer:
 
 
 class SerialHandle:
-    """The port of a `ThreadPump`. One thread reads, one at a time writes, and any may cancel."""
+    """The port of a `ThreadPump`. One thread reads, another one writes, and any may cancel."""
 
     def __init__(self, handle: int, read_size: int) -> None:
+        """`read_size` is the limit in bytes of one `read`."""
         self._reading = _Transfer(handle)
         self._writing = _Transfer(handle)
         self._buffer = ctypes.create_string_buffer(read_size)
-        self._to_write = 0
 
     def read(self, size: int) -> bytes:
         """See `thread_pump.BlockingPort`."""
-        self._reading.start(_kernel32.ReadFile, self._buffer, size)
-        return ctypes.string_at(self._buffer, self._reading.finish())
+        return ctypes.string_at(self._buffer, self._reading.move(_kernel32.ReadFile, self._buffer, size))
 
-    def start_write(self, data: bytes) -> bool:
+    def write(self, data: bytes) -> int:
         """See `thread_pump.BlockingPort`."""
-        self._to_write = len(data)
-        return self._writing.start(_kernel32.WriteFile, data, len(data))
-
-    def finish_write(self) -> int:
-        """See `thread_pump.BlockingPort`."""
-        written = self._writing.finish()
-        if written < self._to_write and not self._writing.cancelled:
-            raise OSError(f"the driver has taken only {written} of {self._to_write} bytes")
+        written = self._writing.move(_kernel32.WriteFile, data, len(data))
+        if written < len(data) and not self._writing.cancelled:
+            raise OSError(f"the driver has taken only {written} of {len(data)} bytes")
         return written
 
     def cancel_read(self) -> None:

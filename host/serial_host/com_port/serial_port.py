@@ -76,25 +76,6 @@ class _Opened:
             self.port.close()
 
 
-class _BlockingSerial:
-    """pyserial's port as a `ThreadPump` uses it on POSIX, where a write does nothing before it is waited for."""
-
-    def __init__(self, port: serial.Serial) -> None:
-        self._port = port
-        self._to_write = b""
-        self.read = port.read
-        self.cancel_read = port.cancel_read
-        self.cancel_write = port.cancel_write
-
-    def start_write(self, data: bytes) -> bool:
-        self._to_write = data
-        return False
-
-    def finish_write(self) -> int:
-        written = self._port.write(self._to_write)
-        return len(self._to_write) if written is None else written
-
-
 class SerialComPort:
     """An open port of the operating system.
 
@@ -119,9 +100,7 @@ class SerialComPort:
             self._handle = SerialHandle(opened.handle, READ_SIZE)
             self._pump = ThreadPump(self._device, self._handle, self._driver.received_waiting, events)
         elif threads:
-            self._pump = ThreadPump(
-                self._device, _BlockingSerial(port), self._driver.received_waiting, events
-            )
+            self._pump = ThreadPump(self._device, port, self._driver.received_waiting, events)
         else:
             self._pump = DescriptorPump(self._device, opened.handle, events)
         self.write = self._pump.write

@@ -1,9 +1,9 @@
 """Moves bytes between a blocking COM port and the event loop with a reader and a writer thread.
 
 A serial handle of Windows cannot be waited for together with sockets. So a thread blocks in a read for one byte and then
-takes what else has arrived: no polling interval stands between a byte and its client. A write begins in the event loop;
-a second thread waits for what the driver does not take at once, and writes on. This works on every operating system;
-POSIX has the quicker `descriptor_pump`.
+takes what else has arrived: no polling interval stands between a byte and its client. Another thread writes, since a driver
+may block in a call that should only begin to write, and that is to hold up its own port alone. This works on every operating
+system; POSIX has the quicker `descriptor_pump`.
 """
 
 # ruff: noqa: D102  # the methods are documented where their type is: `pump.Pump`
@@ -38,23 +38,17 @@ class BlockingPort(Protocol):
     def read(self, size: int) -> bytes:
         """Wait for so many bytes and return them, or less if it is cancelled. Raises if the port is gone."""
 
-    def start_write(self, data: bytes) -> bool:
-        """Begin to write, without waiting; return whether the driver has taken all already. Never raises.
+    def write(self, data: bytes) -> int | None:
+        """Wait until the driver has taken the bytes, and return their number.
 
-        Unless it returns true, `finish_write` is to be called before the next write.
-        """
-
-    def finish_write(self) -> int:
-        """Wait until the driver has taken what the last `start_write` began to write; return the number of bytes.
-
-        These are less if it is cancelled. Raises if the port is gone.
+        It is less if the write is cancelled; None means all. Raises if the port is gone.
         """
 
     def cancel_read(self) -> None:
         """Let a `read` that waits return at once. May raise if the port is gone."""
 
     def cancel_write(self) -> None:
-        """Let a `finish_write` that waits return at once. May raise if the port is gone."""
+        """Let a `write` that waits return at once. May raise if the port is gone."""
 
 
 class ThreadPump:
@@ -90,11 +84,6 @@ class ThreadPump:
         self.written = False
         self._writing_paused = False
         self._generation = 0
-        """Counts what was discarded: a write of an earlier generation has taken nothing of `_unsent`."""
-        self._under_way: int | None = None
-        """The generation of the write that has begun and has not ended; there is one at a time."""
-        self._handed_over = False
-        """Whether the writer is to finish the write that is under way."""
         self._threads = [
             threading.Thread(target=self._guard, args=(work,), name=f"{device} {name}", daemon=True)
             for name, work in (("reader", self._read_all), ("writer", self._write_all))
@@ -110,32 +99,12 @@ class ThreadPump:
         self.written = True
         with self._lock:
             self._unsent += data
-            chunk = self._next_chunk() if self._under_way is None else b""
-        # What the driver takes at once costs no switch to the writer, and what it takes later is on its way meanwhile.
-        while chunk and self._port.start_write(chunk):
-            with self._lock:
-                chunk = self._taken(len(chunk))
-        with self._lock:
-            if chunk:
-                self._handed_over = True
-                self._writer.notify()
             pause = len(self._unsent) > WRITE_HIGH and not self._writing_paused
             if pause:
                 self._writing_paused = True
+            self._writer.notify()
         if pause:
             self._events.pause_writing()
-
-    def _next_chunk(self) -> bytes:
-        """Return what is to be written now; b"" if there is nothing or the pump has stopped. The lock is held."""
-        chunk = b"" if self._stopped else bytes(self._unsent[:WRITE_CHUNK])
-        self._under_way = self._generation if chunk else None
-        return chunk
-
-    def _taken(self, size: int) -> bytes:
-        """Forget what the driver has taken, and return what is to be written next. The lock is held."""
-        if self._under_way == self._generation:
-            del self._unsent[:size]
-        return self._next_chunk()
 
     def discard_received(self, purge: Callable[[], int]) -> int:
         # The reader is brought out of the driver first. What it brings with it arrived before the purge, and what it
@@ -261,10 +230,16 @@ class ThreadPump:
 
     def _read_some(self) -> bytes:
         """Wait for a byte, and return it with what else has arrived; b"" after a cancellation."""
-        data = self._port.read(1)
-        waiting = self._received_waiting() if data else 0
+        # Asked first, what arrived meanwhile comes in one read. While nothing has arrived, nobody waits for this question.
+        data = b""
+        waiting = self._received_waiting()
+        if not waiting:
+            data = self._port.read(1)
+            if not data:
+                return b""
+            waiting = self._received_waiting()
         if waiting:
-            data += self._port.read(min(waiting, READ_SIZE - 1))
+            data += self._port.read(min(waiting, READ_SIZE))
         return data
 
     def _deliver(self) -> None:
@@ -278,25 +253,21 @@ class ThreadPump:
             self._events.data_received(data)
 
     def _write_all(self) -> None:
-        while self._may_finish():
-            chunk = b"under way"
-            while chunk:
-                written = self._port.finish_write()
-                with self._lock:
-                    chunk = self._taken(written)
-                    resume = self._writing_paused and not self._unsent
-                if chunk:
-                    self._port.start_write(chunk)
-                if resume:
-                    self._call_loop(self._resume_if_sent)
-
-    def _may_finish(self) -> bool:
-        """Wait until the writer has a write to finish; return False when it is to end."""
-        with self._lock:
-            while not self._handed_over and not self._stopped:
-                self._writer.wait()
-            handed_over, self._handed_over = self._handed_over, False
-            return handed_over
+        while True:
+            with self._lock:
+                while not self._unsent and not self._stopped:
+                    self._writer.wait()
+                if self._stopped:
+                    return
+                chunk = bytes(self._unsent[:WRITE_CHUNK])
+                generation = self._generation
+            written = self._port.write(chunk)
+            with self._lock:
+                if generation == self._generation:
+                    del self._unsent[: len(chunk) if written is None else written]
+                resume = self._writing_paused and not self._unsent
+            if resume:
+                self._call_loop(self._resume_if_sent)
 
     def _resume_if_sent(self) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""What the pump with threads writes to a port that takes bytes at once or later: where, in which order, and purged."""
+"""What the pump with threads writes to a port that takes its time: where, in which order, and purged."""
 
 from __future__ import annotations
 
@@ -16,30 +16,26 @@ from tests.host.running import PATIENCE
 
 
 class Port:
-    """A driver that takes a write at once, or when the test says so."""
+    """A driver that takes what is written when the test says so."""
 
     def __init__(self) -> None:
-        self.at_once = True
         self.begun: list[bytes] = []
         """The bytes of each write."""
-        self.threads: list[threading.Thread] = []
-        """Where each write was begun."""
+        self.threads: set[threading.Thread] = set()
+        """Where they were written."""
         self.ends: queue.Queue[int | Exception] = queue.Queue()
-        """How each write that is waited for ends: so many bytes were taken, or this is raised."""
+        """How each write ends: so many bytes were taken, or this is raised."""
         self.waits = threading.Event()
-        """Whether a write is waited for."""
+        """Whether a write waits for its end."""
         self._read_ends = threading.Event()
 
     def read(self, _size: int) -> bytes:
         self._read_ends.wait(PATIENCE)
         return b""
 
-    def start_write(self, data: bytes) -> bool:
+    def write(self, data: bytes) -> int:
         self.begun.append(data)
-        self.threads.append(threading.current_thread())
-        return self.at_once
-
-    def finish_write(self) -> int:
+        self.threads.add(threading.current_thread())
         self.waits.set()
         end = self.ends.get(timeout=PATIENCE)
         self.waits.clear()
@@ -93,24 +89,11 @@ async def running_pump() -> AsyncIterator[tuple[ThreadPump, Port, Owner]]:
         await pump.stop()
 
 
-async def test_what_is_taken_at_once_is_written_by_the_event_loop_itself() -> None:
-    data = bytes(range(256)) * 12
-    async with running_pump() as (pump, port, owner):
-        pump.write(data[:8])
-        pump.write(data[8:])
-        assert b"".join(port.begun) == data
-        assert max(map(len, port.begun)) == WRITE_CHUNK
-        assert set(port.threads) == {threading.current_thread()}
-        assert pump.unsent == 0
-    assert not port.waits.is_set()
-    assert not owner.paused
-
-
-async def test_what_is_taken_later_is_followed_by_the_rest_in_order() -> None:
+async def test_one_write_follows_another_in_order_and_none_of_them_holds_up_the_event_loop() -> None:
     data = bytes(range(256)) * 40
     async with running_pump() as (pump, port, owner):
-        port.at_once = False
         pump.write(data[:10])
+        await until(port.waits.is_set)
         pump.write(data[10:])
         assert port.begun == [data[:10]], "one write at a time"
         assert len(data) > WRITE_HIGH
@@ -127,17 +110,13 @@ async def test_what_is_taken_later_is_followed_by_the_rest_in_order() -> None:
             begun += 1
             await until(partial(lambda count: len(port.begun) == count, begun))
         assert taken == data
+        assert max(map(len, port.begun)) == WRITE_CHUNK
+        assert threading.current_thread() not in port.threads
         await until(lambda: not owner.paused)
-        port.at_once = True
-        await until(lambda: pump._under_way is None)
-        pump.write(b"next")
-        assert port.begun[-1] == b"next"
-        assert port.threads[-1] is threading.current_thread()
 
 
 async def test_a_purge_cancels_the_write_that_is_under_way_and_takes_nothing_that_follows() -> None:
     async with running_pump() as (pump, port, _):
-        port.at_once = False
         pump.write(b"stale")
         await until(port.waits.is_set)
         port.cancel_write = lambda: port.ends.put(3)  # type: ignore[method-assign]  # three bytes had gone already
@@ -152,15 +131,14 @@ async def test_a_purge_cancels_the_write_that_is_under_way_and_takes_nothing_tha
 
 async def test_a_write_that_does_not_end_is_cancelled_when_the_port_is_closed() -> None:
     async with running_pump() as (pump, port, _):
-        port.at_once = False
         pump.write(b"never taken")
+        await until(port.waits.is_set)
     assert pump.unsent == len(b"never taken")
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("COM3 ")]
 
 
 async def test_a_write_that_fails_loses_the_port_and_keeps_what_it_did_not_take() -> None:
     async with running_pump() as (pump, port, owner):
-        port.at_once = False
         pump.write(b"request")
         port.ends.put(OSError(5, "no"))
         await until(lambda: owner.lost)
