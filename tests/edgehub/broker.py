@@ -27,6 +27,10 @@ HUB_PORT = 1883
 _START_SECONDS = 30.0
 _STOP_SECONDS = 30.0
 
+_RELOAD_SECONDS = 0.5
+"""Seconds after which mosquitto is told again to read its configuration: a signal that comes while it does so for an earlier
+one is lost (src/loop.c of 2.0: the flag is cleared at the end)."""
+
 # Only a client with a user name is reported: every azure-iot-device has one, `EdgeHub.drop_connection` has none.
 _CONNECTED = re.compile(r"New client connected from \S+ as (?P<client>\S+) \(.*u'(?P<user>.*)'\)")
 _DISCONNECTED = re.compile(
@@ -69,6 +73,7 @@ class Broker:
         self._log_reader: threading.Thread | None = None
         self._said: deque[str] = deque(maxlen=20)
         self._ready = threading.Event()
+        self._reloads = threading.Event()
 
     @property
     def sessions(self) -> Path:
@@ -119,10 +124,20 @@ class Broker:
         self._process = None
 
     def accept_logins(self, accept: bool) -> None:
-        """Refuse (CONNACK 5) or accept the module from now on; a refused one is disconnected at once."""
+        """Refuse (CONNACK 5) or accept the module from now on; a refused one is disconnected at once.
+
+        Raises:
+            BrokerError: mosquitto does not read its configuration again.
+        """
         self._configure(open_to_module=True, accept_logins=accept)
-        if self._process is not None:
+        if self._process is None:
+            return
+        self._reloads.clear()
+        for _ in range(int(_START_SECONDS / _RELOAD_SECONDS)):
             self._process.send_signal(signal.SIGHUP)
+            if self._reloads.wait(_RELOAD_SECONDS):
+                return
+        raise BrokerError("mosquitto does not read its configuration again: " + " | ".join(self._said))
 
     def suspend(self) -> None:
         """Stop answering while connections stand and new ones are still accepted by the kernel."""
@@ -192,6 +207,8 @@ class Broker:
         self._said.append(line)
         if line.startswith("mosquitto version") and line.endswith("running"):
             self._ready.set()
+        elif line.startswith("Reloading config"):
+            self._reloads.set()
         elif found := _CONNECTED.search(line):
             self._on_connected(found["client"], found["user"])
         elif found := _DISCONNECTED.search(line):

@@ -46,18 +46,19 @@ def test_calls_of_other_threads_wake_it(caplog: pytest.LogCaptureFixture, *, deb
         loop.call_soon_threadsafe(print)
 
 
-@pytest.mark.skipif(sys.platform != "win32", reason="what wakes asyncio's proactor")
-def test_on_windows_no_pair_of_sockets_wakes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    by_sockets: list[object] = []
-    monkeypatch.setattr("asyncio.ProactorEventLoop._write_to_self", by_sockets.append)
+if sys.platform == "win32":
 
-    async def be_woken() -> None:
-        loop = asyncio.get_running_loop()
-        woken = asyncio.Event()
-        threading.Timer(0.001, loop.call_soon_threadsafe, (woken.set,)).start()
-        await asyncio.wait_for(woken.wait(), PATIENCE)
+    def test_on_windows_no_pair_of_sockets_wakes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+        by_sockets: list[object] = []
+        monkeypatch.setattr("asyncio.ProactorEventLoop._write_to_self", by_sockets.append)
 
-    loop = new_event_loop()
-    loop.run_until_complete(be_woken())
-    loop.close()
-    assert by_sockets == []
+        async def be_woken() -> None:
+            loop = asyncio.get_running_loop()
+            woken = asyncio.Event()
+            threading.Timer(0.001, loop.call_soon_threadsafe, (woken.set,)).start()
+            await asyncio.wait_for(woken.wait(), PATIENCE)
+
+        loop = new_event_loop()
+        loop.run_until_complete(be_woken())
+        loop.close()
+        assert by_sockets == []
