@@ -17,8 +17,9 @@ Client = Callable[[socket.socket], Coroutine[Any, Any, None]]
 class Server:
     """Accepts clients one after the other on a port that survives `down` and `up`."""
 
-    def __init__(self, serve: Client | None = None) -> None:
+    def __init__(self, serve: Client | None = None, receive_buffer: int | None = None) -> None:
         self._serve = serve
+        self._receive_buffer = receive_buffer
         self.accepted = 0
         self.clients: asyncio.Queue[socket.socket] = asyncio.Queue()
         """Connections to be driven by the test, when no `serve` was given."""
@@ -30,6 +31,8 @@ class Server:
     def up(self) -> None:
         listener = socket.create_server(("127.0.0.1", self.port or free_port()), backlog=16)
         listener.setblocking(False)
+        if self._receive_buffer is not None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
         self.port = listener.getsockname()[1]
         self._listener = listener
         self._task = asyncio.get_running_loop().create_task(self._accept(listener))
@@ -80,8 +83,9 @@ def reset(client: socket.socket) -> None:
 
 
 @asynccontextmanager
-async def serving(serve: Client | None = None) -> AsyncIterator[Server]:
-    server = Server(serve)
+async def serving(serve: Client | None = None, *, receive_buffer: int | None = None) -> AsyncIterator[Server]:
+    """`receive_buffer` is that of each connection, in bytes (SO_RCVBUF), where the kernel's default is too large."""
+    server = Server(serve, receive_buffer)
     server.up()
     try:
         yield server

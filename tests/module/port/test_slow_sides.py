@@ -82,16 +82,17 @@ async def write_and_leave(ports: Ports) -> int:
 async def test_on_open_a_slow_host_gets_what_an_application_left_however_long_it_takes(
     ports: Ports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "LINGER", 0.2)
-    async with serving() as server:
+    monkeypatch.setattr(relay, "LINGER", 0.75)
+    # With a larger buffer the host would take the bytes in leaps of 64 KB.
+    async with serving(receive_buffer=4096) as server:
         await ports.configure(tcp_port=server.port, connect=Connect.ON_OPEN)
         written = await write_and_leave(ports)
         client = await server.clients.get()
         client.setblocking(False)
         received = 0
-        while data := await asyncio.get_running_loop().sock_recv(client, 10_000):
+        while data := await asyncio.get_running_loop().sock_recv(client, 500):
             received += len(data)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.04)
         client.close()
         assert received == written
         await ports.reaches(State.IDLE)
