@@ -160,9 +160,8 @@ class Relay:
     async def finish(self) -> None:
         """Let what is on its way arrive, see `Bridge.finish`; the caller is to cancel `run` then."""
         self._finishing = True
-        self._link_retry = (
-            Retry.of_links()
-        )  # a link that cannot be had, or was removed, is not wanted any more
+        # A link that cannot be had, or was removed, is not wanted any more.
+        self._link_retry = Retry.of_links()
         if self._placed is not None:
             self._placed.hide()
             await self._bridge.finish()
@@ -303,10 +302,8 @@ class Relay:
             self._try_link(self._placed)
         if self._linger.expire(now):
             before, self._lingers_for = self._lingers_for, self._bridge.on_its_way
-            if self._lingers_for not in (
-                None,
-                before,
-            ):  # the device is slow, and takes what the application left
+            # A device that is slow goes on to take what the application left.
+            if self._lingers_for not in (None, before):
                 self._linger.begin(now)
             self._look_again()
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import select
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -19,42 +18,8 @@ from serial_host.com_port.port import ComPort, ComPortError
 from serial_host.com_port.serial_port import opener
 from serial_host.config import PortConfig, UsbMatch
 from serial_host.line import LineSettings
-from tests.host.running import PATIENCE
+from tests.host.com_port.owner import Owner, until
 from tests.host.serial_device import SerialDevice
-
-
-class Owner:
-    """Keeps what an open port reports."""
-
-    def __init__(self) -> None:
-        self.received = bytearray()
-        self.lost: ComPortError | None = None
-        self.late_received = self.late_unsent = 0
-        self.told_late = 0
-
-    def data_received(self, data: bytes) -> None:
-        self.received += data
-
-    def pause_writing(self) -> None:
-        pass
-
-    def resume_writing(self) -> None:
-        pass
-
-    def discarded_late(self, *, received: int = 0, unsent: int = 0) -> None:
-        self.told_late += 1
-        self.late_received += received
-        self.late_unsent += unsent
-
-    def port_lost(self, error: ComPortError) -> None:
-        self.lost = error
-
-
-async def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was never true"
-        await asyncio.sleep(0.005)
 
 
 @contextlib.asynccontextmanager

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import queue
 import threading
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 
-from serial_host.com_port.port import WRITE_HIGH, ComPortError
+from serial_host.com_port.port import WRITE_HIGH
 from serial_host.com_port.thread_pump import WRITE_CHUNK, ThreadPump
+from tests.host.com_port.owner import Owner, until
 from tests.host.running import PATIENCE
 
 
@@ -49,34 +48,6 @@ class Port:
     def cancel_write(self) -> None:
         if self.waits.is_set():
             self.ends.put(0)
-
-
-class Owner:
-    """Keeps what the pump reports."""
-
-    def __init__(self) -> None:
-        self.paused = False
-        self.lost: ComPortError | None = None
-
-    def data_received(self, data: bytes) -> None: ...
-
-    def pause_writing(self) -> None:
-        self.paused = True
-
-    def resume_writing(self) -> None:
-        self.paused = False
-
-    def discarded_late(self, *, received: int = 0, unsent: int = 0) -> None: ...
-
-    def port_lost(self, error: ComPortError) -> None:
-        self.lost = error
-
-
-async def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was never true"
-        await asyncio.sleep(0.005)
 
 
 @contextlib.asynccontextmanager

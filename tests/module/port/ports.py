@@ -78,3 +78,16 @@ async def send_until_blocked(client: socket.socket) -> None:
         except BlockingIOError:
             blocked += 1
             await asyncio.sleep(0.005)
+
+
+async def write_until_blocked(slave: int) -> int:
+    """Write until nothing takes more for a tenth of a second, and return the number of bytes."""
+    written = blocked = 0
+    while blocked < 20:
+        try:
+            written += os.write(slave, bytes(1000))
+            blocked = 0
+        except BlockingIOError:
+            blocked += 1
+            await asyncio.sleep(0.005)
+    return written

@@ -9,23 +9,10 @@ import socket
 from serial_relay.port import rules
 from serial_relay.status import State
 from tests.module.conditions import until
-from tests.module.port.ports import Ports
+from tests.module.port.ports import Ports, write_until_blocked
 from tests.module.remote.access_servers import ScriptedAccessServer
 from tests.module.remote.rfc2217_port import relayed
 from tests.module.serial_servers import serving
-
-
-async def write_until_blocked(slave: int) -> int:
-    """Write until nothing takes more for a tenth of a second, and return the number of bytes."""
-    written = blocked = 0
-    while blocked < 20:
-        try:
-            written += os.write(slave, bytes(1000))
-            blocked = 0
-        except BlockingIOError:
-            blocked += 1
-            await asyncio.sleep(0.005)
-    return written
 
 
 class StaysAfterTheEnd(ScriptedAccessServer):

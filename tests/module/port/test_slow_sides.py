@@ -15,7 +15,7 @@ from serial_relay.port.supervisor import Supervisor
 from serial_relay.status import State
 from serial_relay.virtual_port.links import LinkDirectory
 from tests.module.conditions import until
-from tests.module.port.ports import Ports, read, send_until_blocked
+from tests.module.port.ports import Ports, read, send_until_blocked, write_until_blocked
 from tests.module.serial_servers import reset, serving
 
 
@@ -67,14 +67,7 @@ async def test_an_application_that_does_not_read_slows_the_host_across_a_reconne
 async def write_and_leave(ports: Ports) -> int:
     """Open the port, write until nothing takes more for a tenth of a second, and close it."""
     slave = ports.open(flags=os.O_NONBLOCK)
-    written = blocked = 0
-    while blocked < 20:
-        try:
-            written += os.write(slave, bytes(1000))
-            blocked = 0
-        except BlockingIOError:
-            blocked += 1
-            await asyncio.sleep(0.005)
+    written = await write_until_blocked(slave)
     os.close(slave)
     return written
 
